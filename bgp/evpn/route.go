@@ -58,7 +58,8 @@ type Route struct {
 var ErrMalformed = errors.New("evpn: malformed route")
 
 // Parse reads one NLRI, from its Route Type on and without anything after it: wire.EVPN.Octets. The
-// error is [ErrMalformed] or nil; it is nil for every NLRI that [wire.Update.Parse] has let pass.
+// error is [ErrMalformed] or nil; it is nil for every NLRI that
+// [wire.List.EVPN] yields without [wire.ErrEVPNFields].
 func Parse(b []byte) (r Route, err error) {
 	if len(b) < 2 || int(b[1]) != len(b)-2 {
 		return Route{}, ErrMalformed

@@ -338,7 +338,7 @@ func FuzzRoute(f *testing.F) {
 		var n wire.EVPN
 		count := 0
 		for x, err := range (wire.List{Family: wire.L2VPNEVPN, Raw: b}).EVPN() {
-			if e := (*wire.Error)(nil); errors.As(err, &e) && e.Disposition == wire.SessionReset {
+			if e := (*wire.Error)(nil); errors.As(err, &e) && (e.Disposition == wire.SessionReset || e.Disposition == wire.RouteWithdraw) {
 				formed = false
 				break
 			}

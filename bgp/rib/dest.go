@@ -45,8 +45,8 @@ type name struct {
 // the mutex has been let go.
 func (t *Table) nameKeyed() name { return name{key: t.keyRoom[:0]} }
 
-// setKeyed makes n the name of a keyed NLRI. It reports false at the malformed end of a list that Update.Parse
-// has not checked.
+// setKeyed makes n the name of a keyed NLRI. It reports false of one that is malformed and has no name, and at the
+// malformed end of a list that Update.Parse has not checked.
 func (n *name) setKeyed(k *wire.Keyed) bool {
 	if len(k.Octets) == 0 {
 		return false

@@ -438,8 +438,8 @@ func TestEVPNRest(t *testing.T) {
 	none := slices.Clone(good)
 	copy(none[33:], []byte{0, 0, 0})
 	said(minus(none), plus(macRoute(4, 100), "192.0.2.1"))
-	// What nobody has checked ends where it is malformed.
-	raw := wire.List{Family: wire.L2VPNEVPN, Raw: append(macRoute(5, 100), 2, 0)}
+	// What is malformed and has no name is counted, and withdraws nothing.
+	raw := wire.List{Family: wire.L2VPNEVPN, Raw: append([]byte{2, 0}, macRoute(5, 100)...)}
 	unchecked := evpnUpdate(t, a, nh, false, 0, macRoute(5, 100))
 	unchecked.MPReach = raw
 	_ = ins[0].Update(unchecked)
@@ -449,7 +449,7 @@ func TestEVPNRest(t *testing.T) {
 	said(minus(macRoute(5, 0)))
 	unchecked.MPReach, unchecked.MPUnreach = raw, wire.List{}
 	ins[0].TreatAsWithdraw(unchecked)
-	if c := ins[0].Counters(wire.L2VPNEVPN); c.Refused[ReasonMalformed] != 2 || c.Paths != 3 {
+	if c := ins[0].Counters(wire.L2VPNEVPN); c.Refused[ReasonMalformed] != 3 || c.Paths != 3 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -57,7 +57,7 @@ func FuzzUpdate(f *testing.F) {
 			var u wire.Update
 			in := ins[i%2]
 			switch e, _ := u.Parse(body, opt).(*wire.Error); {
-			case e == nil || e.Disposition == wire.AttributeDiscard:
+			case e == nil || e.Disposition < wire.TreatAsWithdraw:
 				if err := in.Update(&u); err != nil {
 					t.Fatal(err)
 				}

@@ -194,10 +194,10 @@ func (in *In) reachKeyed(u *wire.Update, l *wire.List, nh wire.NextHop) {
 		}
 	}()
 	for k, err := range l.Keyed() {
-		if !n.setKeyed(&k) {
-			return
+		if c.Announced++; !n.setKeyed(&k) {
+			c.Refused[ReasonMalformed]++
+			continue
 		}
-		c.Announced++
 		if rest = k.AppendRest(rest[:0]); attr == 0 || string(rest) != string(last) {
 			next := s.with(o.received, rest, nil)
 			if attr != 0 {

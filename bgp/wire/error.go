@@ -17,6 +17,9 @@ const (
 	NoError Disposition = iota
 	// AttributeDiscard: the attribute is dropped, the route is used without it.
 	AttributeDiscard
+	// RouteWithdraw: an NLRI is treated as a withdraw by itself, or names no route and is passed over; the others of
+	// the message are used.
+	RouteWithdraw
 	// TreatAsWithdraw: every NLRI of the message is withdrawn, the session stays.
 	TreatAsWithdraw
 	// SessionReset: a NOTIFICATION is sent and the session ends.
@@ -25,7 +28,7 @@ const (
 
 // String returns the term of RFC 7606, Section 2.
 func (d Disposition) String() string {
-	return enum.String("Disposition", []string{"no error", "attribute discard", "treat-as-withdraw", "session reset"}, d)
+	return enum.String("Disposition", []string{"no error", "attribute discard", "treat-as-withdraw of one NLRI", "treat-as-withdraw", "session reset"}, d)
 }
 
 // Error is the one type of error that parsers of this package return. It owns its

@@ -33,7 +33,7 @@ import (
 //
 // Type 5 is of RFC 9136, Section 3.1. The key has no Length octet: its own length and the type tell it.
 type EVPN struct {
-	Octets []byte // from Route Type on, well-formed; aliases the message
+	Octets []byte // from Route Type on, as long as its Length says; aliases the message
 	PathID uint32 // 0 without ADD-PATH
 }
 
@@ -68,8 +68,18 @@ var ErrEVPNOverlay = &Error{Disposition: TreatAsWithdraw, Code: CodeUpdate, Subc
 var ErrEVPNLabel = &Error{Disposition: TreatAsWithdraw, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
 	RFC: "RFC 9136, Section 3.1", Text: "IP prefix route without a label or an overlay index"}
 
+// ErrEVPNFields comes with a route of types 1 to 5 whose fields do not fill its length, or have a value that leaves open
+// where the next one begins: a MAC address of other than 48 bits, an address of 33. RFC 7606, Section 5.3, has the
+// session reset for an NLRI whose length is inconsistent with its family, since nobody knows then where the next one
+// begins. Here the Length octet says that, and what is behind it is a matter of the route's type. So such a route is
+// treated as one of a type that is not recognized, "discarding them" (Section 5.4); if the fields that name it are there,
+// what was announced under its name before is withdrawn.
+var ErrEVPNFields = &Error{Disposition: RouteWithdraw, Code: CodeUpdate, Subcode: SubNetwork, Message: TypeUpdate,
+	RFC: "RFC 7606, Section 5.4", Text: "malformed EVPN route"}
+
 // EVPN iterates over the NLRI of l, if its family is EVPN. An NLRI is paired with
-// [ErrEVPNOverlay] or [ErrEVPNLabel] if it is to be treated as a withdraw by itself. A List that Update.Parse has not
+// [ErrEVPNOverlay] or [ErrEVPNLabel] if it is to be treated as a withdraw by itself, with [ErrEVPNFields] if it is
+// malformed and may not even have a name. A List that Update.Parse has not
 // checked may end with another [*Error] beside the zero EVPN, where it is malformed. It allocates
 // nothing.
 func (l List) EVPN() iter.Seq2[EVPN, error] {
@@ -87,7 +97,7 @@ func eachEVPN(l List, yield func(EVPN, error) bool) {
 			yield(EVPN{}, errNLRI)
 			return
 		}
-		if !yield(n, n.overlayError(l.noMAC)) {
+		if !yield(n, n.routeError(l.noMAC)) {
 			return
 		}
 		b = b[size:]
@@ -108,16 +118,12 @@ func cutEVPN(b []byte, addPath bool) (n EVPN, size int) {
 	}
 	end := 2 + int(b[1])
 	n.Octets = b[:end:end]
-	if !wellFormedRoute(b[0], b[2:end]) {
-		return EVPN{}, 0
-	}
 	return n, size + end
 }
 
-// wellFormedEVPN reports whether each NLRI ends where it should, and has a length that its type
-// allows. RFC 7606, Section 5.3, counts it as a syntactic error of the attribute if the length of an
-// NLRI is inconsistent with the family, as it does an NLRI that runs past the end: the session is
-// reset. A type that is not known here has any length.
+// wellFormedEVPN reports whether each NLRI ends where it should. RFC 7606, Section 5.3, counts an NLRI
+// that runs past the end as a syntactic error of the attribute: the session is reset. See
+// [ErrEVPNFields] for what is wrong within an NLRI.
 func wellFormedEVPN(b []byte, addPath bool) bool {
 	for len(b) > 0 {
 		_, size := cutEVPN(b, addPath)
@@ -127,6 +133,33 @@ func wellFormedEVPN(b []byte, addPath bool) bool {
 		b = b[size:]
 	}
 	return true
+}
+
+// fieldsEVPN reports whether the fields of each NLRI are as its type wants them.
+func fieldsEVPN(b []byte, addPath bool) bool {
+	for len(b) > 0 {
+		n, size := cutEVPN(b, addPath)
+		if size == 0 || !n.wellFormed() {
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}
+
+func (n EVPN) wellFormed() bool { return wellFormedRoute(n.Octets[0], n.Octets[2:]) }
+
+// named reports whether the fields that name the route are there, whatever is behind them.
+func (n EVPN) named() bool {
+	v := n.Octets[2:]
+	switch n.Octets[0] {
+	case evpnAD:
+		return len(v) >= sizeRD+sizeESI+sizeTag
+	case evpnMACIP:
+		const ipLen = sizeRD + sizeESI + sizeTag + 1 + 6
+		return len(v) > ipLen && v[sizeRD+sizeESI+sizeTag] == 48 && (v[ipLen] == 0 || v[ipLen] == 32 || v[ipLen] == 128) && len(v) > ipLen+int(v[ipLen]>>3)
+	}
+	return n.wellFormed()
 }
 
 // wellFormedRoute reports whether the fields of a route of a known type fill its length exactly.
@@ -155,6 +188,14 @@ func wellFormedRoute(typ byte, v []byte) bool {
 // addressAt reports whether v ends with an address after its length in bits at i.
 func addressAt(v []byte, i int) bool {
 	return len(v) == i+5 && v[i] == 32 || len(v) == i+17 && v[i] == 128
+}
+
+// routeError returns what is wrong with a route by itself.
+func (n EVPN) routeError(noMAC bool) error {
+	if !n.wellFormed() {
+		return ErrEVPNFields
+	}
+	return n.overlayError(noMAC)
 }
 
 // overlayError returns what is wrong with an IP prefix route: it has more than one overlay index, or neither
@@ -201,13 +242,13 @@ func zero(b []byte) bool {
 	return true
 }
 
-// AppendKey appends what names the route. Of an IP prefix, bits after its length are 0.
+// AppendKey appends what names the route, which is well-formed. Of an IP prefix, bits after its length are 0.
 func (n EVPN) AppendKey(b []byte) []byte {
 	v := n.Octets[2:]
 	b = append(b, n.Octets[0])
 	switch n.Octets[0] {
 	case evpnAD:
-		return append(b, v[:len(v)-sizeLabel]...)
+		return append(b, v[:sizeRD+sizeESI+sizeTag]...)
 	case evpnMACIP:
 		const ipLen = sizeRD + sizeESI + sizeTag + 1 + 6
 		return append(append(b, v[:sizeRD]...), v[sizeRD+sizeESI:ipLen+1+int(v[ipLen]>>3)]...)
@@ -229,7 +270,7 @@ func (n EVPN) AppendRest(b []byte) []byte {
 	v := n.Octets[2:]
 	switch n.Octets[0] {
 	case evpnAD:
-		return append(b, v[len(v)-sizeLabel:]...)
+		return append(b, v[sizeRD+sizeESI+sizeTag:]...)
 	case evpnMACIP:
 		const ipLen = sizeRD + sizeESI + sizeTag + 1 + 6
 		return append(append(b, v[sizeRD:sizeRD+sizeESI]...), v[ipLen+1+int(v[ipLen]>>3):]...)

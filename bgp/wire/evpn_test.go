@@ -30,11 +30,13 @@ const (
 
 // TestMalformedEVPN: what an NLRI must not be, and what becomes of the UPDATE.
 func TestMalformedEVPN(t *testing.T) {
+	// withdraw is that of one NLRI that is well-formed, named and fields of one that is not, which has a name or none
+	const named, fields = RouteWithdraw, RouteWithdraw + 100
 	reset, withdraw, ok := SessionReset, TreatAsWithdraw, NoError
 	attrs := (&PathAttrs{}).Append(nil)
 	for _, c := range []struct {
 		name, nlri string
-		want       Disposition // of the UPDATE; withdraw: of this NLRI alone
+		want       Disposition
 	}{
 		{"types 2, 3 and 5", macOnly + macIP + multicast + prefix4, ok},
 		{"type 2 with two labels", "02 28" + rd + noESI + tag0 + mac + "20 c0000201" + label + label, ok},
@@ -49,30 +51,30 @@ func TestMalformedEVPN(t *testing.T) {
 		{"type 255 of 255 octets", "ff ff" + strings.Repeat("01", 255), ok},
 		{"type alone", macIP + "02", reset},
 		{"runs past the end", macIP + "63 04 010203", reset},
-		{"type 1 of 24 octets", "01 18" + rd + esi + "ffffffff 0000", reset},
-		{"type 1 of 26 octets", "01 1a" + rd + esi + "ffffffff 00000000", reset},
-		{"type 2, empty", "02 00", reset},
-		{"type 2, MAC of 40 bits", "02 21" + rd + noESI + tag0 + "28 525400000001 00" + label, reset},
-		{"type 2, IP of 24 bits", "02 25" + rd + noESI + tag0 + mac + "18 c0000201" + label, reset},
-		{"type 2, IP of 32 bits that is not there", "02 21" + rd + noESI + tag0 + mac + "20" + label, reset},
-		{"type 2, IP of 255 bits", "02 25" + rd + noESI + tag0 + mac + "ff c0000201" + label, reset},
-		{"type 2 without a label", "02 1e" + rd + noESI + tag0 + mac + "00", reset},
-		{"type 2 with a label and an octet", "02 22" + rd + noESI + tag0 + mac + "00" + label + "00", reset},
-		{"type 2 with three labels", "02 27" + rd + noESI + tag0 + mac + "00" + label + label + label, reset},
-		{"type 3 without an address", "03 0d" + rd + tag0 + "00", reset},
-		{"type 3, address of 16 bits", "03 0f" + rd + tag0 + "10 0aff", reset},
-		{"type 3 with an octet behind", "03 12" + rd + tag0 + "20 0aff0002 00", reset},
-		{"type 4 of 22 octets", "04 16" + rd + esi + "20 0aff00", reset},
-		{"type 5 of 33 octets", "05 21" + rd + noESI + tag0 + "18 cb007100 00000000 0000", reset},
-		{"type 5 of 46 octets, prefix and gateway of two families", "05 2e" + rd + noESI + tag0 + "18 cb007100" + strings.Repeat("00", 16) + label, reset},
-		{"type 5, IPv4 of 33 bits", "05 22" + rd + noESI + tag0 + "21 cb007100 00000000" + label, reset},
-		{"type 5, IPv6 of 129 bits", "05 3a" + rd + noESI + tag0 + "81" + strings.Repeat("20", 32) + label, reset},
+		{"type 1 of 24 octets", "01 18" + rd + esi + "ffffffff 0000", named},
+		{"type 1 of 26 octets", "01 1a" + rd + esi + "ffffffff 00000000", named},
+		{"type 2, empty", "02 00", fields},
+		{"type 2, MAC of 40 bits", "02 21" + rd + noESI + tag0 + "28 525400000001 00" + label, fields},
+		{"type 2, IP of 24 bits", "02 25" + rd + noESI + tag0 + mac + "18 c0000201" + label, fields},
+		{"type 2, IP of 32 bits that is not there", "02 21" + rd + noESI + tag0 + mac + "20" + label, fields},
+		{"type 2, IP of 255 bits", "02 25" + rd + noESI + tag0 + mac + "ff c0000201" + label, fields},
+		{"type 2 without a label", "02 1e" + rd + noESI + tag0 + mac + "00", named},
+		{"type 2 with a label and an octet", "02 22" + rd + noESI + tag0 + mac + "00" + label + "00", named},
+		{"type 2 with three labels", "02 27" + rd + noESI + tag0 + mac + "00" + label + label + label, named},
+		{"type 3 without an address", "03 0d" + rd + tag0 + "00", fields},
+		{"type 3, address of 16 bits", "03 0f" + rd + tag0 + "10 0aff", fields},
+		{"type 3 with an octet behind", "03 12" + rd + tag0 + "20 0aff0002 00", fields},
+		{"type 4 of 22 octets", "04 16" + rd + esi + "20 0aff00", fields},
+		{"type 5 of 33 octets", "05 21" + rd + noESI + tag0 + "18 cb007100 00000000 0000", fields},
+		{"type 5 of 46 octets, prefix and gateway of two families", "05 2e" + rd + noESI + tag0 + "18 cb007100" + strings.Repeat("00", 16) + label, fields},
+		{"type 5, IPv4 of 33 bits", "05 22" + rd + noESI + tag0 + "21 cb007100 00000000" + label, fields},
+		{"type 5, IPv6 of 129 bits", "05 3a" + rd + noESI + tag0 + "81" + strings.Repeat("20", 32) + label, fields},
 		{"type 5 with a segment and a gateway", "05 22" + rd + esi + tag0 + "18 cb007100 0a000001" + label, withdraw},
 	} {
 		for _, addPath := range []bool{false, true} {
 			nlri := unhex(t, c.nlri)
 			if addPath {
-				if c.want != NoError && c.want != TreatAsWithdraw || strings.Contains(c.name, "types") {
+				if c.want == reset || strings.Contains(c.name, "types") {
 					continue // of one NLRI alone
 				}
 				nlri = append([]byte{0, 0, 0, 7}, nlri...)
@@ -99,6 +101,9 @@ func TestMalformedEVPN(t *testing.T) {
 					t.Errorf("%s: no error in the list", c.name)
 				}
 				continue
+			case c.want == named || c.want == fields:
+				malformedRoute(t, c.name, o, attrs, nlri, c.want == named)
+				continue
 			case err != nil:
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -110,6 +115,67 @@ func TestMalformedEVPN(t *testing.T) {
 			for n := range u.MPReach.All() {
 				t.Errorf("%s: prefix %v", c.name, n)
 			}
+		}
+	}
+}
+
+// malformedRoute: a route whose fields do not fill its length is reported, and nothing beside it is lost, announced or
+// withdrawn.
+func malformedRoute(t *testing.T, name string, o Options, attrs, nlri []byte, named bool) {
+	t.Helper()
+	beside := unhex(t, multicast)
+	if o.AddPath != 0 {
+		beside = append([]byte{0, 0, 0, 7}, beside...)
+	}
+	list := slices.Concat(beside, nlri, beside)
+	unreach := append([]byte{0, 25, 70}, list...)
+	for _, body := range [][]byte{
+		reachBody(attrs, L2VPNEVPN, []byte{10, 9, 0, 2}, list),
+		slices.Concat([]byte{0, 0, 0, byte(3 + len(unreach)), 0x80, byte(AttrMPUnreach), byte(len(unreach))}, unreach),
+	} {
+		u, err := ParseUpdate(body, o)
+		var e *Error
+		if !errors.As(err, &e) || e.Disposition != RouteWithdraw || e.Attr != AttrMPReach && e.Attr != AttrMPUnreach {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f, ok := u.EndOfRIB(); ok {
+			t.Errorf("%s: End-of-RIB of %v", name, f)
+		}
+		both := u.MPReach
+		if both.Empty() {
+			both = u.MPUnreach
+		}
+		var good, bad, withdrawn int
+		for _, err := range both.EVPN() {
+			if err == nil {
+				good++
+			} else if err == ErrEVPNFields {
+				bad++
+			}
+		}
+		if good != 2 || bad != 1 {
+			t.Errorf("%s: %d routes and %d that are malformed", name, good, bad)
+		}
+		good = 0
+		for k, err := range both.Keyed() {
+			if err == nil {
+				good++
+				continue
+			}
+			if len(k.Octets) == 0 {
+				continue
+			}
+			withdrawn++
+			b := AppendEVPN(nil, k.AppendKey(nil), nil)
+			for n, err := range (List{Family: L2VPNEVPN, Raw: b}).EVPN() {
+				if err != nil {
+					t.Errorf("%s: withdraws %x: %v", name, n.Octets, err)
+				}
+			}
+			k.AppendRest(nil)
+		}
+		if good != 2 || withdrawn == 1 != named || withdrawn > 1 {
+			t.Errorf("%s: %d routes with a key, and %d withdrawn", name, good, withdrawn)
 		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 // [List.EVPN] and [List.Memberships] have what is in it.
 type Keyed struct {
 	Family Family
-	Octets []byte // well-formed, without the path identifier; aliases the message
+	Octets []byte // without the path identifier; aliases the message
 	PathID uint32 // 0 without ADD-PATH
 }
 
 // Keyed iterates over the NLRI of l, if its family is EVPN or RTConstrain. An NLRI that is paired with an
-// [*Error] is to be treated as a withdraw by itself. A List that Update.Parse has not checked may end
+// [*Error] is to be treated as a withdraw by itself. One that is malformed so that it has no name has no octets. A List that Update.Parse has not checked may end
 // with another one beside the zero Keyed, where it is malformed. It allocates nothing.
 func (l List) Keyed() iter.Seq2[Keyed, error] {
 	return func(yield func(Keyed, error) bool) {
@@ -49,8 +49,11 @@ func cutKeyed(l List, b []byte) (k Keyed, size int, err error) {
 	if size == 0 {
 		return Keyed{}, 0, errNLRI
 	}
-	k.Octets, k.PathID = n.Octets, n.PathID
-	return k, size, n.overlayError(l.noMAC)
+	k.PathID = n.PathID
+	if n.named() {
+		k.Octets = n.Octets
+	}
+	return k, size, n.routeError(l.noMAC)
 }
 
 // AppendKey appends what names the NLRI: see [EVPN] and [Membership.AppendKey].

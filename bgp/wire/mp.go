@@ -48,6 +48,7 @@ func (u *Update) mpReach(v, raw []byte) {
 		return
 	}
 	u.MPReach = l
+	u.fields(AttrMPReach, &l)
 }
 
 // mpNextHop reads the next hop of MP_REACH_NLRI: 16 octets for every family, 4 for every one but IPv6, 32
@@ -94,6 +95,16 @@ func (u *Update) mpUnreach(v, raw []byte) {
 		return
 	}
 	u.MPUnreach = l
+	u.fields(AttrMPUnreach, &l)
+}
+
+// fields notes routes of EVPN that are malformed.
+func (u *Update) fields(t AttrType, l *List) {
+	if l.Family == L2VPNEVPN && !fieldsEVPN(l.Raw, l.AddPath) {
+		e := *ErrEVPNFields
+		e.Attr = t
+		u.fail(&e)
+	}
 }
 
 // wants reports whether NLRI of f are decoded and were negotiated.

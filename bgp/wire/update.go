@@ -86,7 +86,8 @@ func (u *Update) has(t AttrType) bool { return u.seen[t>>6]&(1<<(t&63)) != 0 }
 
 // Parse makes u a view of body, an UPDATE without its header. It returns nil or an
 // [*Error] with the strongest disposition of all errors found (RFC 7606, Section 3):
-// AttributeDiscard: use u, what is malformed is already left out of AppendAttrs.
+// AttributeDiscard: use u, what is malformed is already left out of AppendAttrs. RouteWithdraw: use u, and see the errors
+// beside NLRI.
 // TreatAsWithdraw: withdraw what Reach and Unreach yield. SessionReset: u is not to be used.
 func (u *Update) Parse(body []byte, opt Options) error {
 	// Withdrawn Routes Length (2), Withdrawn Routes, Total Path Attribute Length (2), Path
