@@ -132,6 +132,16 @@ func (f *forwarding) flush() {
 
 // behind waits until an entry for the MAC is notified that leads to a VTEP.
 func (f *forwarding) behind(vtep netip.Addr) bool {
+	return f.notified(func(_ int, attrs map[uint16][]byte) bool { return slices.Equal(attrs[unix.NDA_DST], vtep.AsSlice()) })
+}
+
+// at waits until an entry of the bridge for the MAC is notified that leads to a port.
+func (f *forwarding) at(port int) bool {
+	return f.notified(func(i int, attrs map[uint16][]byte) bool { return i == port && attrs[unix.NDA_MASTER] != nil })
+}
+
+// notified waits until an entry for the MAC is notified that is wanted, by its interface and attributes.
+func (f *forwarding) notified(wanted func(port int, attrs map[uint16][]byte) bool) bool {
 	for {
 		n, _, err := unix.Recvfrom(f.fd, f.buf, 0)
 		if err == unix.EINTR {
@@ -144,7 +154,7 @@ func (f *forwarding) behind(vtep netip.Addr) bool {
 			size := int(binary.NativeEndian.Uint32(b))
 			if binary.NativeEndian.Uint16(b[4:]) == unix.RTM_NEWNEIGH && b[unix.SizeofNlMsghdr] == unix.AF_BRIDGE {
 				attrs := attributes(b[unix.SizeofNlMsghdr+unix.SizeofNdMsg : size])
-				if slices.Equal(attrs[unix.NDA_LLADDR], f.mac) && slices.Equal(attrs[unix.NDA_DST], vtep.AsSlice()) {
+				if slices.Equal(attrs[unix.NDA_LLADDR], f.mac) && wanted(int(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr+4:])), attrs) {
 					return true
 				}
 			}
