@@ -82,6 +82,9 @@ func TestPeerListen(t *testing.T) {
 		if err := dial(addr2); err != nil {
 			t.Errorf("the peer is not let in: %v", err)
 		}
+		if got := s.ListenAddrs(); len(got) != 1 || got[0] != netip.AddrPortFrom(addr1, Port) {
+			t.Errorf("it listens at %v", got)
+		}
 		if dial(netip.MustParseAddr("192.0.2.99")) == nil {
 			t.Error("a stranger is let in")
 		}
@@ -103,7 +106,7 @@ func TestPeerListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(time.Millisecond)
-		if dial(addr2) == nil {
+		if dial(addr2) == nil || len(s.ListenAddrs()) > 0 {
 			t.Error("a listener is open for a peer that is gone")
 		}
 		for _, bad := range []PeerConfig{{Addr: addr2, Listen: true}, {Addr: addr2, LocalAddr: netip.IPv4Unspecified(), Listen: true}} {

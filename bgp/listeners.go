@@ -20,11 +20,12 @@ type listeners struct {
 	retry  *time.Timer     // runs after wait; nil before the first failure
 }
 
-// Waits between attempts to set socket options that the kernel refused, most likely for
-// lack of memory.
+// Waits between attempts to open what could not be opened, most likely since another program has the
+// port or the address is not there yet, and to set socket options that the kernel refused, most likely
+// for lack of memory. An attempt costs two system calls.
 const (
 	secureMin = time.Second
-	secureMax = time.Minute
+	secureMax = 10 * time.Second
 )
 
 // open opens the sockets and sets their options, or opens none.

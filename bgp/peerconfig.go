@@ -63,12 +63,12 @@ type PeerConfig struct {
 	// Passive never dials. Soft.
 	Passive bool
 	// Listen has the speaker listen at LocalAddr and Port as long as it has the peer, if
-	// Config.Listen does not have that already: for addresses that come and go, such as link-local
-	// ones. Not for a template. It needs LocalAddr. What connects there is closed at once unless a
-	// peer or range is expected from its address. If it cannot be listened there, EventListen says
-	// so, and it is tried again, after 1 s at first, in the end each minute. An interface that is
-	// deleted and made again under its name takes the listener with it: the peer is to be removed and
-	// added then. Soft.
+	// Config.Listen does not have that already: for addresses that come and go. Not for a template.
+	// It needs LocalAddr. What connects there is closed at once unless a peer or range is expected
+	// from its address. If it cannot be listened there, EventListen says so, and it is tried again,
+	// after 1 s at first, in the end every 10 s. An interface that is deleted and made again under its
+	// name takes the listener of its link-local address with it: the peer is to be removed and added
+	// then. Soft.
 	Listen bool
 	// Description is for people. Soft.
 	Description string

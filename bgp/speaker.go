@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,6 +205,16 @@ func (s *Speaker) secure() {
 	if s.env.ctx != nil && s.usable() == nil && s.driver == nil {
 		s.listeners.secure(s.env.ctx, &s.env.cfg, &s.peers, s.resecure)
 	}
+}
+
+// ListenAddrs returns where the speaker listens, or would if it could, sorted: [Config].Listen, and
+// what its peers want ([PeerConfig].Listen). The caller of a [Driver] accepts connections there.
+func (s *Speaker) ListenAddrs() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := append(slices.Clone(s.env.cfg.Listen), s.peers.listen()...)
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return list
 }
 
 // Peers returns the status of all peers, ordered by key.

@@ -17,6 +17,7 @@ import (
 	"github.com/hyperfib/hyperfib/arp"
 	"github.com/hyperfib/hyperfib/bfd"
 	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/bgptest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
@@ -54,6 +55,7 @@ type live struct {
 	backend backend
 	kernel  *liveKernel
 	edge    *liveEdge
+	network bgptest.Network // of the BGP sessions
 	reload  chan os.Signal
 	ready   []string
 	alive   int
@@ -97,6 +99,11 @@ func startLiveWith(t *testing.T, text string, service bfd.Service, adverts adver
 	l.cancel = cancel
 	opt := Options{ConfigFile: file, Log: log, Reload: l.reload, Ready: func(why string) { l.ready = append(l.ready, why) }, Reloading: func() { l.ready = append(l.ready, "reloading") },
 		Alive: func() { l.alive++ }, AliveEvery: time.Second}
+	if network == nil {
+		network = func(c *bgp.Config) {
+			c.Listener, c.Dialer, c.NetNS, c.Interface = l.network.Listen, l.network.Dialer(c.RouterID), "", ""
+		}
+	}
 	l.daemon = &Daemon{opt: opt, log: log, journal: events, loop: make(loop), started: time.Now(), stateDirectory: c.StateDirectory, sessions: sessions.New(sessions.Config{Log: log, Now: time.Now, BGP: network})}
 	n := netns.New(netns.Config{Log: log, Kernel: l.kernel, Firewall: &fakeFirewall{}})
 	n.Configure(c, c.Namespaces()[0].Config)

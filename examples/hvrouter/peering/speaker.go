@@ -14,23 +14,16 @@ import (
 )
 
 // Speaker returns the configuration of a domain's BGP speaker. preserved are the families
-// of which the kernel still holds what an earlier run put there; here reports which of our
-// addresses exist.
-func Speaker(c *config.Config, d config.Domain, preserved []wire.Family, here func(netip.Addr) bool) bgp.Config {
+// of which the kernel still holds what an earlier run put there. Where it listens its peers say
+// ([Peer]), which come and go by reloads.
+func Speaker(c *config.Config, d config.Domain, preserved []wire.Family) bgp.Config {
 	g := c.BGP.GracefulRestart
 	restarting := len(preserved) > 0 && !g.Off
-	out := bgp.Config{NetNS: d.NetNS.Path(), Interface: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
+	return bgp.Config{NetNS: d.NetNS.Path(), Interface: d.VRF, AS: c.AS, RouterID: c.RouterID.Addr, Multipath: c.BGP.Multipath * len(Members(c, d)),
 		GracefulRestart: bgp.GracefulRestart{
 			Enabled: !g.Off, Restarting: restarting, ForwardingPreserved: restarting, PreservedFamilies: preserved,
 			RestartTime: g.Time.Duration, DeferralTime: g.Deferral.Duration, LongLivedTime: g.LongLived.Duration,
 		}}
-	sessions, _ := c.SessionsOf(d)
-	for _, r := range sessions {
-		if a := netip.AddrPortFrom(r.Local.Addr, c.BGP.Port); (r.Neighbor == nil || !r.Neighbor.Unnumbered()) && here(r.Local.Addr) && !slices.Contains(out.Listen, a) {
-			out.Listen = append(out.Listen, a)
-		}
-	}
-	return out
 }
 
 // keepRefused is how many routes that a peer announces and that are refused are kept for who asks, in each
@@ -41,7 +34,7 @@ const keepRefused = 1000
 // on its interface, the zero Addr if there is none yet.
 func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerConfig {
 	p := bgp.PeerConfig{
-		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface,
+		Addr: r.Peer.Addr, Port: c.BGP.Port, AS: r.AS, LocalAddr: r.Local.Addr, Interface: r.Interface, Listen: true,
 		Description: r.Name, Families: families(r.Families),
 		HoldTime: holdTime(c.BGP.HoldTime.Duration), ConnectRetry: c.BGP.ConnectRetry.Duration, IdleHold: c.BGP.IdleHold.Duration,
 		TTLSecurity: c.BGP.TTLSecurity, MD5Key: c.BGP.MD5,
@@ -60,7 +53,6 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 		p.RoleStrict, p.AllowOwnAS = n.RoleStrict, int(n.AllowOwnAS)
 		if n.Unnumbered() {
 			p.Addr = p.Addr.WithZone(r.Interface)
-			p.Listen = true // for this one alone: nobody else is let in at our link-local address
 			p.IPv6NextHop = slices.Contains(p.Families, wire.IPv4Unicast)
 		}
 	}

@@ -23,8 +23,7 @@ type namespace struct {
 	t         testing.TB
 }
 
-func (n *namespace) Path() string               { return "" }
-func (n *namespace) HasAddress(netip.Addr) bool { return true }
+func (n *namespace) Path() string { return "" }
 
 func (n *namespace) LinkLocal(link string) netip.Addr {
 	if n.closed {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -370,11 +369,13 @@ func TestConfigure(t *testing.T) {
 			do(&c)
 			b.configure(&c)
 		}
+		before := len(b.log.String())
 		change(func(c *config.Config) { c.BGP.HoldTime.Duration = 30 * time.Second })
-		if got := b.states(); got[0] == "public A Established hold 1m30s" || got[1] != "public B Established hold 1m30s" {
-			t.Errorf("both at once: %q", got)
-		}
 		b.after(5 * time.Minute)
+		said := b.log.String()[before:]
+		if back, second := strings.Index(said, `event=bgp-up domain=public peer="198.51.100.126`), strings.Index(said, `event=bgp-down domain=public peer="198.51.101.126`); back < 0 || second < back {
+			t.Errorf("both at once: %s", said)
+		}
 		b.expect("both, in the end", "public A Established hold 30s", "public B Established hold 30s")
 
 		key := func(c *config.Config, i int) *config.Reflector { return &c.Domains[0].Reflectors[i] }
@@ -477,7 +478,9 @@ func TestRunFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, BGP: func(cfg *bgp.Config) { cfg.NetNS = "/nowhere" }})
+	all := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, BGP: func(cfg *bgp.Config) {
+		cfg.Listen, cfg.NetNS = []netip.AddrPort{netip.MustParseAddrPort("198.51.100.1:179")}, "/nowhere"
+	}})
 	if _, err := all.Add(c, c.Domains[0], &namespace{t: t}); err != nil {
 		t.Fatal(err)
 	}
@@ -486,81 +489,79 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// A speaker that is added while another program listens where it should begins when that has gone.
-func TestAddedBeginsLater(t *testing.T) {
-	taken, err := net.Listen("tcp4", "127.0.0.3:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	port := netip.MustParseAddrPort(taken.Addr().String()).Port()
-	c, err := config.Parse("f", []byte(`
-router-id: 0.0.1.1
-as: 65000
-domains:
-  - {name: public, table: 90, reflectors: [{fabric: A, interface: a, local: 198.51.100.2, peer: 198.51.100.126}]}
-  - {name: storage, table: 77, reflectors: [{fabric: A, interface: b, local: 198.51.100.3, peer: 198.51.100.126}]}
-`), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A configuration takes no loopback addresses, and a process without rights has no others: they
-	// are those with the same last octet.
-	loopback := func(c *bgp.Config) {
-		for i, at := range c.Listen {
-			c.Listen[i] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, at.Addr().As4()[3]}), port)
+// A domain that is added while another program listens where it should has its listener when that has
+// gone.
+func TestAddedListensLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := makeBed(t, listenConfig("- {name: public, table: 90, neighbors: ["+passive+"]}"))
+		taken, err := b.network.Listen(t.Context(), netip.MustParseAddrPort("198.51.100.2:179"))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	said := make(chan string, 16)
-	all := New(Config{Log: slog.New(slog.NewTextHandler(lines(said), nil)), Now: time.Now, BGP: loopback})
-	if _, err := all.Add(c, c.Domains[0], &namespace{t: t}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- all.Run(ctx, &sink{paths: map[string][]peering.Path{}, converged: map[string][]bgp.PeerKey{}})
-	}()
-	answers := func(host string) bool {
-		nc, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr(host), port).String())
+		b.run()
+		b.after(time.Second)
+		b.listens("the first", "198.51.100.1")
+		c, err := config.Parse("f", []byte(listenConfig(`- {name: public, table: 90, neighbors: [`+passive+`]}
+  - {name: storage, table: 77, neighbors: [`+strings.NewReplacer("100.1,", "100.2,", "interface: a", "interface: b").Replace(passive)+"]}")), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := c.Domain("storage")
+		if b.members["storage"], err = b.all.Add(c, *d, &namespace{t: t}); err != nil {
+			t.Fatal(err)
+		}
+		b.configure(c)
+		b.after(time.Minute)
+		if n := strings.Count(b.log.String(), "level=WARN msg=BGP event=bgp-listen domain=storage"); n != 1 {
+			t.Errorf("%d lines in a minute about an address that is taken, want 1", n)
+		}
+		taken.Close()
+		b.after(10 * time.Second)
+		b.listens("the address is free", "198.51.100.1", "198.51.100.2")
+		b.stop()
+	})
+}
+
+const passive = `{name: n, interface: a, local: 198.51.100.1, address: 198.51.100.9, as: 65009, connect: passive, import: [{action: accept}], export: [{action: accept}]}`
+
+func listenConfig(domains string) string {
+	return "router-id: 0.0.1.1\nas: 65000\nbfd: {process: \"off\"}\ndomains:\n  " + domains + "\n"
+}
+
+// listens checks which of our addresses are listened on.
+func (b *bed) listens(what string, want ...string) {
+	b.t.Helper()
+	var got []string
+	for _, a := range []string{"198.51.100.1", "198.51.100.2", "198.51.100.3"} {
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Second) // where nobody accepts
+		nc, err := b.network.Dialer(netip.MustParseAddr("198.51.100.77"))(ctx, netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr(a), 179))
+		cancel()
 		if err == nil {
 			nc.Close()
-		}
-		return err == nil
-	}
-	await := func(what string, ok func() bool) {
-		t.Helper()
-		for limit := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(limit) {
-				t.Fatal(what)
-			}
+			got = append(got, a)
 		}
 	}
-	await("the first speaker does not listen", func() bool { return answers("127.0.0.2") })
-	if _, err := all.Add(c, c.Domains[1], &namespace{t: t}); err != nil {
-		t.Fatal(err)
-	}
-	for line := range said {
-		if strings.Contains(line, "domain=storage") && strings.Contains(line, "address already in use") {
-			break
-		}
-	}
-	taken.Close()
-	await("the added speaker does not listen", func() bool { return answers("127.0.0.3") })
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
+	if !slices.Equal(got, want) {
+		b.t.Errorf("%s: listens on %v, want %v", what, got, want)
 	}
 }
 
-// lines are those of a log; what nobody takes is lost.
-type lines chan string
-
-func (l lines) Write(b []byte) (int, error) {
-	select {
-	case l <- string(b):
-	default:
-	}
-	return len(b), nil
+// What a domain listens on follows its configuration.
+func TestReloadListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := strings.NewReplacer("100.1,", "100.2,", "100.9", "100.10", "name: n", "name: o").Replace(passive)
+		third := strings.NewReplacer("100.1,", "100.3,", "100.9", "100.11", "name: n", "name: p").Replace(passive)
+		b := makeBed(t, listenConfig("- {name: public, table: 90, neighbors: ["+passive+", "+third+"]}"))
+		b.run()
+		b.after(time.Second)
+		b.listens("at first", "198.51.100.1", "198.51.100.3")
+		c, err := config.Parse("f", []byte(listenConfig("- {name: public, table: 90, neighbors: ["+passive+", "+other+"]}")), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.configure(c)
+		b.after(time.Second)
+		b.listens("after a reload", "198.51.100.1", "198.51.100.2")
+		b.stop()
+	})
 }

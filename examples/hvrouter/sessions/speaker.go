@@ -20,8 +20,6 @@ import (
 type Namespace interface {
 	// Path leads to the namespace as long as the process lives; "" is the process's own.
 	Path() string
-	// HasAddress reports whether an address exists in it.
-	HasAddress(netip.Addr) bool
 	// LinkLocal returns the IPv6 link-local address of an interface, the zero Addr if it has
 	// none.
 	LinkLocal(link string) netip.Addr
@@ -81,7 +79,6 @@ func (s *speaker) finish() {
 }
 
 // newSpeaker makes the speaker of a domain, and of those that share its sessions.
-// Addresses of ours that do not exist cannot be listened on, their sessions only dial.
 func newSpeaker(of Config, c *config.Config, d config.Domain, n Namespace) (*speaker, error) {
 	members := peering.Members(c, d)
 	var domains []config.Domain
@@ -93,7 +90,7 @@ func newSpeaker(of Config, c *config.Config, d config.Domain, n Namespace) (*spe
 		// Where an earlier run's routes are in the kernel its VXLAN devices are, too, with their entries.
 		preserved = append(slices.Clip(preserved), wire.L2VPNEVPN)
 	}
-	cfg := peering.Speaker(c, d, preserved, n.HasAddress)
+	cfg := peering.Speaker(c, d, preserved)
 	cfg.NetNS = n.Path()
 	if of.BGP != nil {
 		of.BGP(&cfg)

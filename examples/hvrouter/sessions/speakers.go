@@ -175,16 +175,15 @@ func (s *Speakers) In(n config.NetNS) (list []*bgp.Speaker) {
 	return list
 }
 
-// Run runs the speakers until ctx ends or one of those that were added before cannot begin. One that
-// was added later and cannot, since another program listens where it should or the speaker before it
-// still does, is tried again until it can.
+// Run runs the speakers until ctx ends or one of them cannot begin. That another program listens where
+// one should is no reason: its peers' listeners are tried again until they can be opened.
 func (s *Speakers) Run(ctx context.Context, to Sink) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var mu sync.Mutex // guards over
 	var over bool     // nothing is started any more
 	var running sync.WaitGroup
-	start := func(one *speaker, begin func(context.Context) error) {
+	start := func(one *speaker) {
 		mu.Lock()
 		defer mu.Unlock()
 		own, end := context.WithCancel(ctx)
@@ -193,13 +192,13 @@ func (s *Speakers) Run(ctx context.Context, to Sink) error {
 		}
 		running.Go(func() {
 			defer end()
-			if err := run(own, one, to, begin); err != nil && own.Err() == nil {
+			if err := run(own, one, to); err != nil && own.Err() == nil {
 				fail(fmt.Errorf("BGP %s: %w", one.name, err))
 			}
 		})
 	}
-	for _, one := range s.starts(func(one *speaker) error { start(one, one.runLate); return nil }) {
-		start(one, one.bgp.Run)
+	for _, one := range s.starts(func(one *speaker) error { start(one); return nil }) {
+		start(one)
 	}
 	<-ctx.Done()
 	mu.Lock()
@@ -220,8 +219,8 @@ func (s *Speakers) starts(how func(*speaker) error) []*speaker {
 	return s.list
 }
 
-// run is a speaker at work, until ctx ends: bgp is its Run.
-func run(ctx context.Context, s *speaker, to Sink, bgp func(context.Context) error) error {
+// run is a speaker at work, until ctx ends.
+func run(ctx context.Context, s *speaker, to Sink) error {
 	w := newWorker(s, to)
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -229,35 +228,7 @@ func run(ctx context.Context, s *speaker, to Sink, bgp func(context.Context) err
 	defer cancel()
 	beside.Go(func() { w.events.run(ctx); w.events.close() })
 	beside.Go(func() { w.follower.run(ctx); w.follower.close() })
-	return bgp(ctx)
-}
-
-// Waits between attempts to begin: a listener that has just been closed is gone at the first, and a
-// program that has its address may be there for good.
-const (
-	lateMin = 100 * time.Millisecond
-	lateMax = 10 * time.Second
-)
-
-// runLate runs BGP until ctx ends, and tries again while it cannot begin: nobody starts the daemon
-// anew because of it.
-func (s *speaker) runLate(ctx context.Context) error {
-	said := ""
-	for wait := lateMin; ; wait = min(2*wait, lateMax) {
-		err := s.bgp.Run(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		if wait > lateMin && err.Error() != said {
-			said = err.Error()
-			s.log.Error("the sessions of a domain that was added cannot begin: it is tried again", "event", "bgp-error", "domain", s.name, "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	return s.bgp.Run(ctx)
 }
 
 // worker is what is done for a speaker, besides BGP itself.

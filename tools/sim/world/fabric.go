@@ -15,8 +15,8 @@ type machine struct {
 	skew time.Duration
 	// ends are the TCP connections of its kernel.
 	ends map[endKey]*end
-	// listeners has who accepts connections to an address.
-	listeners map[netip.Addr]*transport
+	// listeners are those of the speakers that run here.
+	listeners []*transport
 	node      *bfdNode // its BFD sessions
 	// hypervisor is nil for a reflector.
 	hypervisor *hypervisor

@@ -84,7 +84,7 @@ type hypervisor struct {
 }
 
 func newMachine(name string) machine {
-	return machine{name: name, alive: true, ends: map[endKey]*end{}, listeners: map[netip.Addr]*transport{}}
+	return machine{name: name, alive: true, ends: map[endKey]*end{}}
 }
 
 // plug puts an interface of a machine into a fabric.

@@ -185,11 +185,7 @@ func (p *process) end() {
 	p.lives++
 	p.w.cancel(p.wake)
 	p.wake = nil
-	for a, l := range p.machine.listeners {
-		if l.process == p {
-			delete(p.machine.listeners, a)
-		}
-	}
+	p.machine.listeners = slices.DeleteFunc(p.machine.listeners, func(t *transport) bool { return t.process == p })
 	for _, e := range p.machine.sorted() {
 		if e.process == p {
 			e.exit()

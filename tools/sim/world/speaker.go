@@ -13,7 +13,7 @@ type transport struct {
 	w        *World
 	process  *process
 	driver   *bgp.Driver
-	listen   []netip.Addr
+	speaker  *bgp.Speaker // nil before begin
 	attempts map[*bgp.Attempt]*end
 	ends     map[*end]*bgp.Attempt
 }
@@ -23,19 +23,14 @@ var _ bgp.Transport = (*transport)(nil)
 // configure makes a speaker of a process use the world's clock and network.
 func (w *World) transport(p *process, c *bgp.Config) *transport {
 	t := &transport{w: w, process: p, attempts: map[*bgp.Attempt]*end{}, ends: map[*end]*bgp.Attempt{}}
-	for _, a := range c.Listen {
-		t.listen = append(t.listen, a.Addr())
-	}
 	c.Transport, c.Random = t, rand.New(rand.NewPCG(w.random.Uint64(), 0)).Float64
 	return t
 }
 
 // begin accepts connections for a speaker.
 func (t *transport) begin(s *bgp.Speaker) {
-	t.driver = s.Driver()
-	for _, a := range t.listen {
-		t.process.machine.listeners[a] = t
-	}
+	t.driver, t.speaker = s.Driver(), s
+	t.process.machine.listeners = append(t.process.machine.listeners, t)
 }
 
 // step does what is due, and reports whether something was.

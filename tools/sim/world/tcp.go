@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -110,6 +111,16 @@ func (e *end) syn(again, until time.Duration) {
 	w.packet(e.port, to, func() { w.arrived(e, to) })
 }
 
+// listener returns the speaker that accepts connections to an address of a machine, nil if none does.
+func (m *machine) listener(at netip.Addr) *transport {
+	for _, t := range m.listeners {
+		if slices.ContainsFunc(t.speaker.ListenAddrs(), func(a netip.AddrPort) bool { return a.Addr() == at }) {
+			return t
+		}
+	}
+	return nil
+}
+
 // arrived takes the first packet of a connection at its destination.
 func (w *World) arrived(from *end, to *port) {
 	m := to.machine
@@ -117,7 +128,7 @@ func (w *World) arrived(from *end, to *port) {
 		w.packet(to, from.port, func() { from.connected(have) })
 		return
 	}
-	l := m.listeners[from.remote.Addr()]
+	l := m.listener(from.remote.Addr())
 	if l == nil || l.process.state == dead {
 		w.packet(to, from.port, func() { from.refused(errRefused) })
 		return
