@@ -12,23 +12,40 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// Client speaks to a daemon. It is safe for concurrent use.
-type Client struct{ http http.Client }
+// Client speaks to a daemon. It is safe for concurrent use. A daemon that is there and does not
+// answer is a [*SilentError]: after 5 s if it answers nothing at all; if it answers other questions
+// after a minute, or two if something is to be changed.
+type Client struct {
+	http http.Client
+	pid  atomic.Int64 // who listens at the socket; 0: not known
+}
 
 // NewClient makes a client of the daemon whose socket is at path.
 func NewClient(path string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return newClient(func(ctx context.Context) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if errors.Is(err, fs.ErrPermission) {
 			err = errors.New(refusedBy(path))
 		}
 		return c, err
-	}
-	return &Client{http.Client{Transport: &http.Transport{DialContext: dial}}}
+	})
+}
+
+func newClient(dial func(context.Context) (net.Conn, error)) *Client {
+	c := &Client{}
+	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err == nil {
+			c.pid.Store(int64(listener(conn)))
+		}
+		return conn, err
+	}}
+	return c
 }
 
 // Get fetches a resource such as "/v1/fib" with query parameters in pairs (empty
@@ -90,9 +107,13 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(r)
+	resp, err := c.ask(ctx, r, false)
+	var silent *SilentError
+	if errors.As(err, &silent) && method != http.MethodGet {
+		return fmt.Errorf("%w; what was asked for may be done later", err)
+	}
 	if err != nil {
-		return unreachable(err)
+		return err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
@@ -124,6 +145,8 @@ func unreachable(err error) error {
 		return err
 	}
 	switch {
+	case errors.Is(err, unix.EAGAIN): // unix(7): more connections wait than may
+		return &SilentError{}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("only root may ask the daemon: %w", dial)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):

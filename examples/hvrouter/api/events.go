@@ -91,9 +91,9 @@ func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(r)
+	resp, err := c.ask(ctx, r, true)
 	if err != nil {
-		return unreachable(err)
+		return err
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -41,18 +39,18 @@ func (h *history) read(f journal.Filter) (list []journal.Event, err error) {
 	}
 	err = api.NewClient(h.socket).Get(context.Background(), "/v1/history", &list, "since", since, "last", last,
 		"event", f.Event, "peer", f.Peer, "guest", f.Guest, "interface", f.Interface)
-	var refused *net.OpError
-	if !errors.As(err, &refused) || refused.Op != "dial" {
+	why, _ := noDaemon(err)
+	if why == nil {
 		h.said = h.said && err != nil
 		return list, err
 	}
 	c, err := confirm.Files{Config: h.config}.Load()
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers (%w), and the configuration does not say where its events are: %w", refused, err)
+		return nil, fmt.Errorf("%w, and the configuration does not say where its events are: %w", why, err)
 	}
 	if !h.said {
 		h.said = true
-		fmt.Fprintf(h.in.stderr, "hvrouter: no daemon answers (%v): what follows is in %s\n", refused, c.StateDirectory)
+		fmt.Fprintf(h.in.stderr, "hvrouter: %v: what follows is in %s\n", why, c.StateDirectory)
 	}
 	f.Addresses = c.PeersNamed(f.Peer)
 	return journal.ReadHistory(c.StateDirectory, f)

@@ -41,7 +41,7 @@ func explain(in invocation) int {
 	if len(words) == 3 {
 		from = words[2]
 	}
-	e, raw, err := explanation(in, *socket, func() (api.Explanation, error) { return explainAlone(*file, words[0], from, *source) },
+	e, raw, silent, err := explanation(in, *socket, func() (api.Explanation, error) { return explainAlone(*file, words[0], from, *source) },
 		"/v1/explain", "prefix", words[0], "from", from, "source", *source)
 	if err != nil {
 		return in.fail(exitUsage, err)
@@ -50,23 +50,44 @@ func explain(in invocation) int {
 	for _, r := range e.Kernel {
 		code = verdict(code, r.Differences, r.Unread)
 	}
+	if silent { // what is wanted is not known
+		code = exitBroken
+	}
 	return in.explained(e.Text(), raw, *asJSON, code)
 }
 
-// explanation asks the daemon, and alone if no daemon answers.
-func explanation[T any](in invocation, socket string, alone func() (T, error), resource string, query ...string) (e T, raw json.RawMessage, err error) {
-	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
+// noDaemon returns why no daemon answers, nil if err is something else. silent says that there is
+// one.
+func noDaemon(err error) (why error, silent bool) {
 	var refused *net.OpError
+	var quiet *api.SilentError
 	switch {
+	case errors.As(err, &quiet):
+		return quiet, true
 	case errors.As(err, &refused) && refused.Op == "dial":
-		if e, err = alone(); err == nil {
-			fmt.Fprintf(in.stderr, "hvrouter: no daemon answers (%v): what follows is the kernel alone\n", refused)
-			raw, err = json.Marshal(e)
-		}
-	case err == nil:
-		err = json.Unmarshal(raw, &e)
+		return fmt.Errorf("no daemon answers (%w)", refused), false
 	}
-	return e, raw, err
+	return nil, false
+}
+
+// explanation asks the daemon, and alone if no daemon answers. silent says that there is one that
+// should have.
+func explanation[T any](in invocation, socket string, alone func() (T, error), resource string, query ...string) (e T, raw json.RawMessage, silent bool, err error) {
+	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
+	if err == nil {
+		err = json.Unmarshal(raw, &e)
+		return e, raw, false, err
+	}
+	why, silent := noDaemon(err)
+	if why == nil {
+		return e, nil, false, err
+	}
+	if e, err = alone(); err != nil {
+		return e, nil, silent, fmt.Errorf("%w, and the kernel alone cannot be asked: %w", why, err)
+	}
+	fmt.Fprintf(in.stderr, "hvrouter: %v: what follows is the kernel alone\n", why)
+	raw, err = json.Marshal(e)
+	return e, raw, silent, err
 }
 
 // verdict returns the exit code after one more report: a difference counts most, since it is certain.

@@ -26,7 +26,7 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	e, raw, err := explanation(in, socket, func() (api.MACExplanation, error) { return explainMACAlone(file, q) },
+	e, raw, silent, err := explanation(in, socket, func() (api.MACExplanation, error) { return explainMACAlone(file, q) },
 		"/v1/explain/mac", "mac", words[0], "vni", vni)
 	if err != nil {
 		return in.fail(exitUsage, err)
@@ -34,6 +34,9 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	code := exitOK
 	for _, o := range e.Overlays {
 		code = verdict(code, o.Kernel.Differences, o.Kernel.Unread)
+	}
+	if silent {
+		code = exitBroken
 	}
 	return in.explained(e.Text(), raw, asJSON, code)
 }
