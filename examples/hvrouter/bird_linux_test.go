@@ -331,7 +331,7 @@ func (h *host) restart(t *testing.T) {
 		h.run()
 		h.up()
 		h.wait("convergence", func() bool { var st api.Status; return h.ask("/v1/status", &st) == nil && st.Converged })
-		monitor.Process.Signal(os.Interrupt)
+		monitor.Process.Signal(syscall.SIGTERM)
 		monitor.Wait()
 		for line := range strings.Lines(changes.String()) {
 			if !strings.Contains(line, "proto kernel") { // the end of somebody's address detection

@@ -191,7 +191,7 @@ func (h *apart) restart(t *testing.T) {
 			if err := monitor.Start(); err != nil {
 				t.Fatal(err)
 			}
-			stop = append(stop, func() { monitor.Process.Signal(os.Interrupt); monitor.Wait() })
+			stop = append(stop, func() { monitor.Process.Signal(syscall.SIGTERM); monitor.Wait() })
 		}
 		h.kill(s)
 		if h.reflected("203.0.113.1") == 0 || h.gateways() != [2]int{2, 2} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -314,7 +315,7 @@ func TestRestart(t *testing.T) {
 	r.run()
 	until(r, "the daemon converged again", "/v1/status", func(s api.Status) bool { return s.Converged && s.Restarted })
 	r.announced("203.0.113.1/32", 100)
-	_ = monitor.Process.Signal(os.Interrupt)
+	_ = monitor.Process.Signal(syscall.SIGTERM)
 	_ = monitor.Wait()
 	if strings.Contains(seen.String(), "203.0.113.1 ") {
 		t.Errorf("the guest's route was touched:\n%s", seen.String())
