@@ -242,7 +242,9 @@ func appendContent(b []byte, m *RouteMessage) []byte {
 	if m.PrefSrc.IsValid() {
 		b = rtnl.AppendAddr(b, rtnl.RTA_PREFSRC, m.PrefSrc)
 	}
-	if m.MTU != 0 || m.AdvMSS != 0 {
+	// Without RTA_METRICS Linux gives an IPv4 route those of any other route by the same next-hop object
+	// (net/ipv4/fib_semantics.c, fib_find_info_nh, which does not compare them): it is empty rather than absent.
+	if m.MTU != 0 || m.AdvMSS != 0 || m.NextHopID != 0 && m.Family == FamilyIPv4 {
 		at := len(b)
 		b = rtnl.Nest(b, rtnl.RTA_METRICS)
 		if m.MTU != 0 {

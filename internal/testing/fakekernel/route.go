@@ -66,7 +66,32 @@ func (k *Kernel) route(msg rtnl.Message) unix.Errno {
 	if r.Family == wire.FamilyIPv6 {
 		return k.newRoute6(r, msg.Flags)
 	}
+	k.inherit(r)
 	return k.newRoute4(r, msg.Flags)
+}
+
+// inherit is fib_find_info_nh: a route by a next-hop object that comes without RTA_METRICS gets those of
+// another that is equal but for them and the destination. Of several the kernel takes the one that was made last, this
+// one the first.
+func (k *Kernel) inherit(r *Route) {
+	if r.NextHopID == 0 {
+		return
+	}
+	for typ := range rtnl.Attributes(r.body[rtnl.SizeRoute:]) {
+		if typ == rtnl.RTA_METRICS {
+			return
+		}
+	}
+	for q := range k.routes.all() {
+		if q.NextHopID == r.NextHopID && q.Family == r.Family && q.Protocol == r.Protocol && q.Scope == r.Scope && q.PrefSrc == r.PrefSrc &&
+			q.Metric == r.Metric && q.Type == r.Type && q.Table == r.Table {
+			if q.MTU != 0 || q.AdvMSS != 0 {
+				r.MTU, r.AdvMSS = q.MTU, q.AdvMSS
+				r.encode()
+			}
+			return
+		}
+	}
 }
 
 // valid checks what both families check.
