@@ -96,6 +96,40 @@ func TestReloadRefused(t *testing.T) {
 	h.wait("one session", func() bool { var all []api.Session; return h.ask("/v1/sessions", &all) == nil && len(all) == 1 })
 }
 
+// TestReloadNotRegular: a FIFO in the place of the configuration's file, which nobody writes into, is refused at once, and
+// the next reload finds the file that is there then.
+func TestReloadNotRegular(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	h := newHost(t)
+	h.up()
+	file := h.path("hv.yaml")
+	for range 2 {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, code, _ := h.result("reload", "-api", h.path("api.sock")); code != 1 || !strings.Contains(out, "it is a FIFO: want a regular file") {
+			t.Errorf("exit %d: %s", code, out)
+		}
+		h.refusedFile("it is a FIFO: want a regular file")
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		h.write("hv.yaml", hvConfig)
+		h.cli("reload")
+	}
+	// What is given to check may come through a pipe.
+	check := h.command("check", "-syntax", "-config", "/dev/stdin")
+	check.Stdin = strings.NewReader(strings.ReplaceAll(hvConfig, "DIR", h.dir))
+	if out, err := check.CombinedOutput(); err != nil || string(out) != "/dev/stdin: fine\n" {
+		t.Errorf("%s%v", out, err)
+	}
+}
+
 // refusedFile checks what health says of a file that was refused; "" is nothing.
 func (h *host) refusedFile(want string) {
 	h.t.Helper()

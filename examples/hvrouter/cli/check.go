@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -23,7 +24,7 @@ func check(in invocation) int {
 	if _, ok := in.words(flags, 0, 0); !ok {
 		return exitUsage
 	}
-	c, err := confirm.Files{Config: *file}.Load()
+	c, err := toCheck(*file)
 	var mistakes config.Errors
 	if errors.Is(err, fs.ErrPermission) || errors.As(err, &mistakes) && mistakes.Forbidden() {
 		return in.fail(exitUnseen, err)
@@ -63,6 +64,24 @@ func check(in invocation) int {
 	}
 	fmt.Fprintf(in.stdout, "%s: fine, and so is the host\n", *file)
 	return exitOK
+}
+
+// toCheck returns the configuration that a start finds, or that comes through a pipe, which no start takes.
+func toCheck(file string) (*config.Config, error) {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return confirm.Files{Config: file}.Load()
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, config.MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	return config.Parse(file, text, config.HostTables())
 }
 
 // fileTime is how long a file system may take to answer.

@@ -2,16 +2,17 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 )
 
 // Load reads and checks the file at path, with the table names of this host. An
-// error is [Errors] unless the file could not be read.
+// error is [Errors] unless the file could not be read, or is no regular one: a FIFO would be waited for.
 func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.ReadRegular(path, MaxSize)
 	if err != nil {
 		return nil, err
 	}

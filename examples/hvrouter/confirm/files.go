@@ -49,12 +49,12 @@ func (f Files) Read() (r Record, ok bool, err error) {
 }
 
 // Text returns the text of the configuration that a start finds: that of the record if there is
-// one that can be understood, that of the file otherwise.
+// one that can be understood, that of the file otherwise, which has to be a regular one.
 func (f Files) Text() ([]byte, error) {
 	if r, ok, err := f.Read(); ok && err == nil {
 		return []byte(r.Counts()), nil
 	}
-	return os.ReadFile(f.Config)
+	return files.ReadRegular(f.Config, config.MaxSize)
 }
 
 // Load returns the configuration that a start finds. It writes nothing.
