@@ -347,7 +347,7 @@ func (r *macReporter) wantedPlace() {
 		return
 	case len(r.own) > 0 && w.Port != "":
 		r.differs("%s sends frames for %v to VTEP %s: the guest is here", r.o.Device, r.mac, addressesText(r.vteps()))
-	case len(r.own) > 0:
+	case len(r.own) > 0 && !bytes.Equal(r.mac, make([]byte, 6)): // all zero is the flood list
 		r.differs("%s sends frames for %v to VTEP %s, which does not announce it", r.o.Device, r.mac, addressesText(r.vteps()))
 	}
 	switch {
@@ -356,6 +356,8 @@ func (r *macReporter) wantedPlace() {
 		r.differs("%s has no entry for %v, want one at %s", r.o.Bridge, r.mac, w.Port)
 	case w.Port != "" && at != w.Port:
 		r.differs("%s has %v at %s, want it at %s", r.o.Bridge, r.mac, at, w.Port)
+	case w.Port != "" && r.placed[0].State&nudPermanent != 0:
+		r.differs("the entry of %s for %v is permanent: this host takes the frames in, want it static", r.o.Bridge, r.mac)
 	case w.Port != "" && r.placed[0].State&nudNoARP == 0:
 		r.differs("the entry of %s for %v is not static: it was learned, and ages", r.o.Bridge, r.mac)
 	case w.Port == "" && at == r.o.Device && at != "":

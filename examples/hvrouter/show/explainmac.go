@@ -35,7 +35,7 @@ func ExplainMAC(name string, p overlay.Place, peers []sessions.Peer) (lines []st
 		if ours >= 0 {
 			withheld = p.Routes[ours].Why
 		}
-		say("  peer %v (fabric %s): %s", peer.Reflector.Peer, peer.Reflector.Fabric, advertisedMAC(ours >= 0, withheld, peer))
+		say("  peer %v (fabric %s): %s", peer.Reflector.Peer, peer.Reflector.Fabric, advertisedMAC(ours >= 0, len(p.Routes) > 0, withheld, peer))
 	}
 	return lines
 }
@@ -70,9 +70,9 @@ func carries(r evpn.Route) string {
 	return "the MAC alone"
 }
 
-// advertisedMAC says what of a MAC a peer gets, or why it gets nothing. ours reports that a guest of ours has it, and
-// withheld is why it is not announced, if so.
-func advertisedMAC(ours bool, withheld string, peer sessions.Peer) string {
+// advertisedMAC says what of a MAC a peer gets, or why it gets nothing. ours reports that a guest of ours has it, known
+// that anybody announces it, and withheld is why it is not announced, if so.
+func advertisedMAC(ours, known bool, withheld string, peer sessions.Peer) string {
 	st := peer.Status
 	switch {
 	case st.State != bgp.Established:
@@ -86,6 +86,8 @@ func advertisedMAC(ours bool, withheld string, peer sessions.Peer) string {
 		}
 		slices.Sort(words)
 		return "advertised: " + strings.Join(words, ", ")
+	case !known:
+		return "not advertised: nobody has announced it"
 	case !ours:
 		return "not advertised: it is not ours; what peers announce is not passed on"
 	case !slices.ContainsFunc(st.Families, func(f bgp.FamilyStatus) bool { return f.Family == wire.L2VPNEVPN }):
