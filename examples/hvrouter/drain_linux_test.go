@@ -27,8 +27,11 @@ func (h *host) drain(t *testing.T) {
 		h.wait(when+": what another hypervisor has, withdrawn", func() bool { return h.reflected("203.0.113.3") == 1 })
 	}
 	h.hv.IP("route add 203.0.113.3/32 dev vm1 table 90 metric 7")
-	learned := h.routes("route show table 90")
-	h.wait("the anycast address at BIRD", func() bool { return h.reflected("203.0.113.3") == 3 })
+	learned := ""
+	h.wait("the anycast address at BIRD, and in the kernel alone", func() bool {
+		learned = h.routes("route show table 90")
+		return h.reflected("203.0.113.3") == 3 && !strings.Contains(learned, "metric 32")
+	})
 	if out := h.drainFails("-wait", "4s"); !strings.Contains(out, "after 4s, 1 prefix still attracting traffic") || !strings.Contains(out, "another router announces it") {
 		t.Errorf("drain -wait: %s", out)
 	}
