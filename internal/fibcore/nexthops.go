@@ -425,6 +425,7 @@ func (c *nexthops) unuse(k *kernelGroup) {
 	}
 	k.since = c.env.clock
 	c.garbage = true
+	c.env.wake(k.since.Add(linger))
 	if !k.exists {
 		c.forget(k.id)
 		c.idFree(k.id)

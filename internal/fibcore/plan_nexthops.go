@@ -438,7 +438,12 @@ func (c *nexthops) collect(now time.Time) (ops []objectOp, again time.Time) {
 		}
 		return true
 	})
-	c.garbage = c.garbage || len(ops) > 0
+	if len(ops) > 0 { // what these groups alone had is left over next
+		c.garbage = true
+		if at := now.Add(firstRetry); again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
 	slices.SortFunc(ops, func(a, b objectOp) int { return cmp.Compare(a.key(), b.key()) })
 	return ops, again
 }
