@@ -48,20 +48,27 @@ func Watch(path string) (*Monitor, error) {
 // Close ends the subscription; a blocked Next returns an error.
 func (m *Monitor) Close() error { return m.conn.Close() }
 
-// Next returns the next batch of changes, or none when deadline passes.
+// Next returns the next batch of changes, or none when deadline passes: what is of no interest does not end it.
 func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 	if err := m.conn.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
-	msgs, err := m.conn.Receive()
-	at := time.Now()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, nil
+	for {
+		msgs, err := m.conn.Receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, wrap(err, "route monitor")
+		}
+		if changes := m.changes(msgs, time.Now()); len(changes) > 0 {
+			return changes, nil
+		}
 	}
-	if err != nil {
-		return nil, wrap(err, "route monitor")
-	}
-	var out []Change
+}
+
+// changes are what messages tell of.
+func (m *Monitor) changes(msgs []netlink.Message, at time.Time) (out []Change) {
 	for _, msg := range msgs {
 		ch := Change{At: at, Type: uint16(msg.Header.Type)}
 		switch ch.Type {
@@ -78,7 +85,7 @@ func (m *Monitor) Next(deadline time.Time) ([]Change, error) {
 		}
 		out = append(out, ch)
 	}
-	return out, nil
+	return out
 }
 
 // nexthopID reads the identifier of a next-hop object: struct nhmsg, then NHA_ID.
