@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/wire"
@@ -57,6 +58,24 @@ func (e *PeerError) notified() bool { return e != nil && (e.Sent != nil || e.Rec
 // Unwrap returns Err.
 func (e *PeerError) Unwrap() error { return e.Err }
 
+// ListenError says why peers cannot connect to an address of ours: the address cannot be listened at, or a
+// socket option that a peer wants, such as its key, cannot be set. It is tried again: see
+// [PeerConfig].Listen. It is a value: it is kept in [PeerStatus] and sent with [EventListen].
+type ListenError struct {
+	// Addr is where peers should be able to connect.
+	Addr netip.AddrPort
+	// Since is when it failed first, without a success since then.
+	Since time.Time
+	// Err is what the kernel, or [Config].Listener, says.
+	Err error
+}
+
+// Error returns one line.
+func (e *ListenError) Error() string { return fmt.Sprintf("bgp: listen at %v: %v", e.Addr, e.Err) }
+
+// Unwrap returns Err.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // Errors that methods of [Speaker] return, wrapped with the peer concerned, or
 // that a [PeerError] wraps.
 var (
@@ -97,4 +116,13 @@ func (e *PeerError) MarshalJSON() ([]byte, error) {
 		Sent, Received *wire.Notification `json:",omitempty"`
 		Text           string
 	}{e.Time, e.State, e.Sent, e.Received, e.Error()})
+}
+
+// MarshalJSON returns an object with the parts, for programs, and the text, for people.
+func (e *ListenError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Addr  netip.AddrPort
+		Since time.Time
+		Text  string
+	}{e.Addr, e.Since, e.Error()})
 }

@@ -74,8 +74,24 @@ func TestPeerListen(t *testing.T) {
 		if dial(addr2) == nil {
 			t.Error("a listener is open")
 		}
+		failure := func() *ListenError {
+			t.Helper()
+			one, err := s.Peer(c.Key())
+			if all := s.Peers(); err != nil || len(all) != 1 || all[0].ListenError != one.ListenError {
+				t.Errorf("Peer: %v, %v; Peers: %v", one.ListenError, err, all)
+			}
+			return one.ListenError
+		}
+		since := time.Now().Add(-time.Millisecond)
+		settle(5 * time.Second) // it is tried again after 1 s and 3 s
+		if e := failure(); e == nil || e.Addr != netip.AddrPortFrom(addr1, Port) || !errors.Is(e, refuse) || !since.Add(50*time.Millisecond).After(e.Since) {
+			t.Errorf("the peer's status says %+v, want that it cannot be listened since %v", e, since)
+		}
 		refusing.Store(false)
-		settle(2 * time.Second) // it is tried again after 1 s
+		settle(5 * time.Second) // and after 7 s
+		if e := failure(); e != nil {
+			t.Errorf("the peer's status says %v, and it is listened for it", e)
+		}
 		if got := listen(); len(got) != 1 || got[0] != nil {
 			t.Errorf("events %v, want one without an error", got)
 		}

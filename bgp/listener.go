@@ -58,6 +58,9 @@ func listenTCP(ctx context.Context, ns, device string, addr netip.AddrPort) (nl 
 			return err
 		}
 		nl, err = lc.Listen(ctx, network(a), netip.AddrPortFrom(a, addr.Port()).String())
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			return op.Err // a ListenError says the rest
+		}
 		return err
 	})
 	return nl, err

@@ -3,7 +3,6 @@ package bgp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,7 +14,7 @@ type listeners struct {
 	hub    *eventHub       // where a failure becomes an event
 	all    []*listener     // the sockets that are open
 	begin  func(*listener) // has one accept connections
-	failed error           // why their options are not as they should be, nil if they are
+	failed []*ListenError  // what of it is not as it should be, nil if all is
 	wait   time.Duration   // before the options are set again
 	retry  *time.Timer     // runs after wait; nil before the first failure
 }
@@ -34,28 +33,31 @@ func (l *listeners) open(ctx context.Context, c *Config, want func(netip.Addr) d
 		one, err := listen(ctx, c, addr)
 		if err != nil {
 			l.close()
-			return err
+			return &ListenError{Addr: addr, Since: l.hub.now(), Err: err}
 		}
 		l.all = append(l.all, one)
 	}
-	if err := l.apply(want); err != nil {
+	if failed := l.apply(want); failed != nil {
 		l.close()
-		return err
+		failed[0].Since = l.hub.now()
+		return failed[0]
 	}
 	return nil
 }
 
 // apply sets the options that the peers' configurations ask for.
-func (l *listeners) apply(want func(netip.Addr) demand) (err error) {
+func (l *listeners) apply(want func(netip.Addr) demand) (failed []*ListenError) {
 	for _, one := range l.all {
-		err = errors.Join(err, one.apply(want(one.addr.Addr())))
+		if err := one.apply(want(one.addr.Addr())); err != nil {
+			failed = append(failed, &ListenError{Addr: one.addr, Err: err})
+		}
 	}
-	return err
+	return failed
 }
 
 // follow opens the sockets that peers want besides those of the configuration, and closes those
 // that they want no more.
-func (l *listeners) follow(ctx context.Context, c *Config, want []netip.AddrPort) (err error) {
+func (l *listeners) follow(ctx context.Context, c *Config, want []netip.AddrPort) (failed []*ListenError) {
 	l.all = slices.DeleteFunc(l.all, func(one *listener) bool {
 		gone := one.peers && !slices.Contains(want, one.addr)
 		if gone {
@@ -67,32 +69,60 @@ func (l *listeners) follow(ctx context.Context, c *Config, want []netip.AddrPort
 		if slices.ContainsFunc(l.all, func(one *listener) bool { return one.addr == addr }) {
 			continue
 		}
-		one, e := listen(ctx, c, addr)
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("bgp: listen at %v: %w", addr, e))
+		one, err := listen(ctx, c, addr)
+		if err != nil {
+			failed = append(failed, &ListenError{Addr: addr, Err: err})
 			continue
 		}
 		one.peers = true
 		l.all = append(l.all, one)
 		l.begin(one)
 	}
-	return err
+	return failed
 }
 
 // secure brings the sockets of a running speaker to what its peers want: an error becomes an event,
 // and again is called later. A peer whose key is missing is not let in meanwhile.
 func (l *listeners) secure(ctx context.Context, c *Config, t *peerTable, again func()) {
-	err := errors.Join(l.follow(ctx, c, t.listen()), l.apply(t.demand))
+	failed := append(l.follow(ctx, c, t.listen()), l.apply(t.demand)...)
 	l.stopRetry()
-	if text(err) != text(l.failed) {
-		l.hub.publish(Event{Kind: EventListen, Time: l.hub.now(), Err: err})
+	now := l.hub.now()
+	for _, e := range failed {
+		e.Since = now
+		if i := slices.IndexFunc(l.failed, func(o *ListenError) bool { return o.Addr == e.Addr }); i >= 0 {
+			e.Since = l.failed[i].Since
+		}
 	}
-	if l.failed = err; err == nil {
+	if err := join(failed); text(err) != text(join(l.failed)) {
+		l.hub.publish(Event{Kind: EventListen, Time: now, Err: err})
+	}
+	if l.failed = failed; failed == nil {
 		l.wait = 0
 		return
 	}
 	l.wait = min(max(2*l.wait, secureMin), secureMax)
 	l.retry = time.AfterFunc(l.wait, again)
+}
+
+// failure returns why a peer cannot connect to us, nil if it can.
+func (l *listeners) failure(t *peerTable, c *PeerConfig) *ListenError {
+	own, wants := t.listenFor(c)
+	for _, e := range l.failed {
+		ofAll := slices.Contains(t.cfg.Listen, e.Addr) && reaches(c.Addr, c.LocalAddr, e.Addr.Addr())
+		if ofAll || wants && own == e.Addr {
+			return e
+		}
+	}
+	return nil
+}
+
+// join returns errors as one, nil for none.
+func join(list []*ListenError) error {
+	all := make([]error, len(list))
+	for i, e := range list {
+		all[i] = e
+	}
+	return errors.Join(all...)
 }
 
 func text(err error) string {
@@ -117,7 +147,7 @@ func (l *listeners) close() {
 	for _, one := range l.all {
 		one.nl.Close()
 	}
-	l.all = nil
+	l.all, l.failed = nil, nil
 	l.stopRetry()
 }
 

@@ -65,7 +65,7 @@ func New(c Config) (*Speaker, error) {
 func (s *Speaker) Table() *rib.Table { return s.env.table }
 
 // Run opens the listeners and runs all sessions until ctx ends. It returns nil
-// then, or an error at once if an address cannot be listened on. When it returns,
+// then, or a *[ListenError] at once if an address of Config.Listen cannot be listened at. When it returns,
 // no goroutine of the speaker is left.
 //
 // The end of ctx closes the sessions without a NOTIFICATION, as a crash would:
@@ -109,7 +109,7 @@ func (s *Speaker) begin(ctx context.Context) error {
 	}
 	if s.driver == nil {
 		if err := s.listeners.open(ctx, &s.env.cfg, s.peers.demand); err != nil {
-			return fmt.Errorf("bgp: listen: %w", err)
+			return err
 		}
 	}
 	s.env.ctx = ctx
@@ -221,10 +221,15 @@ func (s *Speaker) ListenAddrs() []netip.AddrPort {
 func (s *Speaker) Peers() []PeerStatus {
 	s.mu.Lock()
 	peers := s.peers.all()
+	failed := make([]*ListenError, len(peers))
+	for i, p := range peers {
+		failed[i] = s.listeners.failure(&s.peers, p.info.config())
+	}
 	s.mu.Unlock()
 	out := make([]PeerStatus, 0, len(peers))
-	for _, p := range peers {
+	for i, p := range peers {
 		out = append(out, p.info.status(s.env.now()))
+		out[i].ListenError = failed[i]
 	}
 	return out
 }
@@ -233,11 +238,15 @@ func (s *Speaker) Peers() []PeerStatus {
 func (s *Speaker) Peer(key PeerKey) (PeerStatus, error) {
 	s.mu.Lock()
 	p, err := s.peers.get(key)
-	s.mu.Unlock()
 	if err != nil {
+		s.mu.Unlock()
 		return PeerStatus{}, err
 	}
-	return p.info.status(s.env.now()), nil
+	failed := s.listeners.failure(&s.peers, p.info.config())
+	s.mu.Unlock()
+	status := p.info.status(s.env.now())
+	status.ListenError = failed
+	return status, nil
 }
 
 // Advertised returns what a peer's Adj-RIB-Out has for exactly this prefix, nil unless the session

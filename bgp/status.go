@@ -47,6 +47,9 @@ type PeerStatus struct {
 	// peer that refuses us and closes the next connection at once, or resets it, refuses us
 	// still. An attempt to connect that fails counts.
 	LastError *PeerError
+	// ListenError is why the peer cannot connect to us now, nil if it can or if we listen nowhere for
+	// it. A session that we dial can be Established meanwhile.
+	ListenError *ListenError
 	// LastLimit is why a prefix limit ended a session last, nil if it never did.
 	// RefusedUntil is until when the peer stays out because of that, zero if it does
 	// not.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,5 +100,59 @@ func TestReloadListens(t *testing.T) {
 		if s.Ups != 1 {
 			t.Errorf("the session with %v came up %d times", s.Peer, s.Ups)
 		}
+	}
+}
+
+// TestPortTaken: a daemon whose port another program has runs, and says so in its health, in the last error of
+// the neighbour that is to dial us, and in its metrics, until the port is free.
+func TestPortTaken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs namespaces and seconds")
+	}
+	h := newListener(t)
+	h.kill(syscall.SIGTERM)
+	var taken net.Listener
+	h.hv.Do(func() (err error) { taken, err = net.Listen("tcp", "198.51.100.102:179"); return err })
+	t.Cleanup(func() { taken.Close() })
+	h.write("hv.yaml", neighbors(passiveTwo))
+	h.run()
+	listen := func() (text string) {
+		var health api.Health
+		if err := h.ask("/v1/health", &health); err != nil {
+			return err.Error()
+		}
+		for _, r := range health.Reasons {
+			if r.Kind == "listen" {
+				text += r.Level + ": " + r.Text
+			}
+		}
+		return text
+	}
+	const told = "cannot listen at 198.51.100.102:179: bind: address already in use"
+	h.wait("the reason in the health", func() bool {
+		text := listen()
+		return strings.HasPrefix(text, "degraded: "+told) && strings.Contains(text, "198.51.100.124 cannot connect to us")
+	})
+	if out := h.cli("show", "sessions"); strings.Count(out, told) != 1 {
+		t.Errorf("show sessions: want %q once in\n%s", told, out)
+	}
+	metric := func() string {
+		for line := range strings.Lines(h.cli("metrics")) {
+			if strings.HasPrefix(line, "hvrouter_bgp_session_no_listener{") && strings.Contains(line, `peer="198.51.100.124"`) {
+				return line[strings.LastIndex(line, " ")+1:]
+			}
+		}
+		return ""
+	}
+	if got := metric(); got != "1\n" {
+		t.Errorf("the metric is %q", got)
+	}
+	taken.Close()
+	nstest.Wait(t, 30*time.Second, "the neighbour that dials", func() bool { return slices.Equal(h.established(), []string{"two"}) })
+	if out := listen() + h.cli("show", "sessions"); strings.Contains(out, "cannot listen") {
+		t.Errorf("the port is free:\n%s", out)
+	}
+	if got := metric(); got != "0\n" {
+		t.Errorf("the metric is %q", got)
 	}
 }

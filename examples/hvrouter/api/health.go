@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type Health struct {
 // Reason is one thing that is not as it should be.
 type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
-	// Kind is stable, for programs: no-session, no-neighbour, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
+	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, disabled, drained.
 	Kind string `json:"kind"`
@@ -54,6 +55,7 @@ func HealthOf(b Backend) Health {
 	if err != nil {
 		h.add(Degraded, "bfd-process", "the BFD process does not answer: %v", err)
 	}
+	h.listening(sessions)
 	h.bfd(sessions, bfds)
 	h.status(b.Status())
 	for _, g := range b.Guests() {
@@ -120,6 +122,35 @@ func (h *Health) sessions(list []Session, bfds []BFD) {
 		if up[d] == 0 {
 			h.add(Broken, "no-session", "domain %s has no session that is Established: it learns nothing, and nobody learns of its guests", d)
 		}
+	}
+}
+
+// listening judges where peers are to connect, one reason for each address.
+func (h *Health) listening(list []Session) {
+	type place struct{ netns, err string }
+	peers := map[place][]Session{}
+	for _, s := range list {
+		if s.ListenError != "" && s.Disabled.IsZero() {
+			at := place{s.NetNS, s.ListenError}
+			peers[at] = append(peers[at], s)
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(peers), func(a, b place) int {
+		return cmp.Or(strings.Compare(a.netns, b.netns), strings.Compare(a.err, b.err))
+	}) {
+		who := peers[at][0].Peer.String()
+		if more := len(peers[at]) - 1; more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
+		where, command := "", "ss -ltnp"
+		if at.netns != "" {
+			where, command = "netns "+at.netns+": ", "ip netns exec "+at.netns+" ss -ltnp"
+		}
+		text := fmt.Sprintf("%s%s, since %s: %s cannot connect to us", where, at.err, peers[at][0].ListenErrorSince.Format(time.RFC3339), who)
+		if strings.Contains(at.err, syscall.EADDRINUSE.Error()) {
+			text += "; `" + command + "` names the program that has the port"
+		}
+		h.add(Degraded, "listen", "%s", text)
 	}
 }
 

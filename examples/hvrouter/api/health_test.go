@@ -60,6 +60,29 @@ func TestHealthWaits(t *testing.T) {
 	}
 }
 
+// An address that cannot be listened at is one reason, whatever the number of its peers, also while sessions
+// are up that we dial.
+func TestHealthListen(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	taken := Session{Domain: "public", Fabric: "A", Peer: a, State: "Established", ListenError: "cannot listen at 192.0.2.9:179: bind: address already in use", ListenErrorSince: time.Unix(9, 0).UTC()}
+	for want, more := range map[string]func(*Session){
+		"cannot listen at 192.0.2.9:179: bind: address already in use, since 1970-01-01T00:00:09Z: 192.0.2.1 and 1 more cannot connect to us; `ss -ltnp` names the program that has the port":                              func(*Session) {},
+		"netns red: cannot listen at 192.0.2.9:179: bind: address already in use, since 1970-01-01T00:00:09Z: 192.0.2.1 and 1 more cannot connect to us; `ip netns exec red ss -ltnp` names the program that has the port": func(s *Session) { s.NetNS = "red" },
+		"cannot listen at [fe80::1%a]:179: no such device, since 1970-01-01T00:00:09Z: 192.0.2.1 and 1 more cannot connect to us":                                                                                          func(s *Session) { s.ListenError = "cannot listen at [fe80::1%a]:179: no such device" },
+		"": func(s *Session) { s.Disabled = time.Unix(1, 0) },
+	} {
+		one := taken
+		more(&one)
+		two := one
+		two.Peer = b
+		h := HealthOf(&sick{sessions: []Session{one, two}, status: Status{Converged: true}})
+		h.Reasons = slices.DeleteFunc(h.Reasons, func(r Reason) bool { return r.Kind == "disabled" })
+		if want == "" && len(h.Reasons) != 0 || want != "" && (len(h.Reasons) != 1 || h.Reasons[0] != (Reason{Degraded, "listen", want})) {
+			t.Errorf("%+v, want %s", h.Reasons, want)
+		}
+	}
+}
+
 // A session that is down has what BFD knows of the path, which is why BGP was ended, and then its own error.
 func TestHealthSaysBFD(t *testing.T) {
 	peer := netip.MustParseAddr("192.0.2.2")

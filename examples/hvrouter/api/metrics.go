@@ -15,6 +15,7 @@ var (
 	bgpUp         = describe("bgp_session_up", "Whether the BGP session is Established.", "domain", "peer", "local", "interface", "netns")
 	bgpUps        = describe("bgp_session_established_total", "How often the BGP session came up.", "domain", "peer", "local", "interface", "netns")
 	bgpWaits      = describe("bgp_session_waits_for_bfd", "Whether the BGP session waits for BFD (bfd.strict).", "domain", "peer", "local", "interface", "netns")
+	bgpNoListener = describe("bgp_session_no_listener", "Whether the peer of the BGP session cannot connect to us, since its address here cannot be listened at.", "domain", "peer", "local", "interface", "netns")
 	bgpRoutes     = describe("bgp_routes_received", "Routes that the peer announces.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpStale      = describe("bgp_routes_stale", "Routes kept of a peer that restarts.", "domain", "peer", "local", "interface", "netns", "family")
 	bgpRefused    = describe("bgp_routes_refused_total", "Routes of the peer that the import policy refused.", "domain", "peer", "local", "interface", "netns", "family")
@@ -69,7 +70,7 @@ func metrics(b Backend) http.Handler {
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
+	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpNoListener, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
 		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, evpnRoutes, evpnMoves, evpnDuplicate, evpnFrozen, dropped} {
 		ch <- d
 	}
@@ -117,6 +118,7 @@ func (m samples) sessions(list []Session) {
 		m.gauge(bgpUp, truth(s.State == "Established"), of...)
 		m.counter(bgpUps, uint64(s.Ups), of...)
 		m.gauge(bgpWaits, truth(!s.BFDWait.IsZero()), of...)
+		m.gauge(bgpNoListener, truth(s.ListenError != ""), of...)
 		for _, f := range s.Families {
 			of := append(of[:len(of):len(of)], f.Family)
 			m.gauge(bgpRoutes, float64(f.Received), of...)

@@ -190,8 +190,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 78 {
-		t.Errorf("%d metrics, want 78", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 80 {
+		t.Errorf("%d metrics, want 80", n)
 	}
 }
 

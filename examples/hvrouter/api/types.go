@@ -25,9 +25,15 @@ type Session struct {
 	// session's OPEN said: "10s"; "" without graceful restart.
 	RestartTime string `json:"restart-time,omitempty"`
 	Ups         int    `json:"ups"` // how often it came up
-	Error       string `json:"error,omitempty"`
-	// ErrorAt is when that was.
+	// Error is why the last connection, or attempt to connect, failed.
+	Error string `json:"error,omitempty"`
+	// ErrorAt is when Error was.
 	ErrorAt time.Time `json:"error-at,omitzero"`
+	// ListenError is why the peer cannot connect to us now, with the address and the port: another program
+	// has it, or the address is not there yet. Error says so as well, unless the session is Established.
+	// ListenErrorSince is since when that is so.
+	ListenError      string    `json:"listen-error,omitempty"`
+	ListenErrorSince time.Time `json:"listen-error-since,omitzero"`
 	// Plain is why our OPEN had no capabilities: IPv4 only, no graceful restart.
 	Plain string `json:"plain,omitempty"`
 	// MissingPolicy says that the session exchanges nothing in a direction, since the peer is in

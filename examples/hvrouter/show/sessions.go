@@ -43,6 +43,12 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	if p.LastError != nil {
 		s.Error, s.ErrorAt = what(p.LastError), p.LastError.Time
 	}
+	if e := p.ListenError; e != nil {
+		s.ListenError, s.ListenErrorSince = fmt.Sprintf("cannot listen at %v: %v", e.Addr, e.Err), e.Since
+		if p.State != bgp.Established {
+			s.Error, s.ErrorAt = strings.TrimPrefix(s.Error+"; "+s.ListenError, "; "), cmp.Or(s.ErrorAt, e.Since)
+		}
+	}
 	if p.Plain != nil {
 		s.Plain = p.Plain.Error()
 	}
