@@ -203,6 +203,32 @@ func BenchmarkWithdraw(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/route")
 }
 
+// BenchmarkRestart is what a peer of 100k routes that restarts costs, the only one, with somebody who watches: the
+// watcher is told twice of each, that it is stale and that it is fresh again.
+func BenchmarkRestart(b *testing.B) {
+	const n = 100e3
+	list, changes, told := bodies(n, 700, 100), make([]Change, 256), 0
+	t, ins := benchTable(b, 1)
+	w := t.Watch(WatchConfig{AllPaths: true})
+	read := func() {
+		for k := w.Next(changes); k > 0; k = w.Next(changes) {
+			told += k
+		}
+	}
+	feed(ins[0], list)
+	read()
+	told = 0
+	for b.Loop() {
+		ins[0].MarkStale(wire.IPv4Unicast)
+		read()
+		feed(ins[0], list)
+		read()
+		ins[0].EndOfRIB(wire.IPv4Unicast)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/route")
+	b.ReportMetric(float64(told)/float64(b.N)/n, "changes/route")
+}
+
 // guestPrefix is the host route of guest i.
 func guestPrefix(f wire.Family, i int) netip.Prefix {
 	if f == wire.IPv6Unicast {

@@ -77,18 +77,32 @@ func (m *machine) checkWatcher(prefixes []netip.Prefix) error {
 		}
 	}
 	for _, prefix := range prefixes {
-		want := m.multipathSet(prefix)
 		if m.all {
+			if want := m.watchable(prefix); !slices.Equal(pathText(m.seen[prefix]), pathText(want)) {
+				return fmt.Errorf("%v: the watcher of all paths saw\n  %v, not\n  %v", prefix, pathText(m.seen[prefix]), pathText(want))
+			}
 			continue
 		}
+		want := m.multipathSet(prefix)
 		same := slices.EqualFunc(m.seen[prefix], want, func(g Path, w *modelPath) bool {
-			return g.Peer == w.peer.cfg.Addr && g.PathID == w.id && g.NextHop == w.nh
+			return g.Peer == w.peer.cfg.Addr && g.PathID == w.id && g.NextHop == w.nh && g.Stale == w.stale
 		})
 		if !same {
 			return fmt.Errorf("%v: the watcher saw\n  %v, not\n  %v", prefix, pathText(m.seen[prefix]), want)
 		}
 	}
 	return nil
+}
+
+// watchable returns what a watcher of all paths is to have seen of a prefix.
+func (m *machine) watchable(prefix netip.Prefix) []Path {
+	m.t.mu.Lock()
+	defer m.t.mu.Unlock()
+	d := m.t.find(prefix)
+	if d == 0 || !m.t.visible(m.t.at(d)) {
+		return nil
+	}
+	return m.t.appendPaths(nil, m.t.at(d), true)
 }
 
 // checkPeer compares what a peer is counted for, and what its session has.
@@ -235,7 +249,7 @@ func viaOf(p netip.Prefix) wire.NextHop {
 
 func pathText(list []Path) (text []string) {
 	for _, p := range list {
-		text = append(text, fmt.Sprintf("[%v #%d stale=%v rank=%d %s]", p.Peer, p.PathID, p.Stale, p.Rank, describe(p.Attrs.Attrs, p.NextHop)))
+		text = append(text, fmt.Sprintf("[%v #%d stale=%v moved=%v rank=%d %s]", p.Peer, p.PathID, p.Stale, p.Moved, p.Rank, describe(p.Attrs.Attrs, p.NextHop)))
 	}
 	return text
 }

@@ -235,35 +235,52 @@ func (in *In) refuseNew(l *pathList, d destID, e *dest, n *name, stale uint32) (
 func (t *Table) replace(in *In, d destID, e *dest, id uint32, attr attrID) {
 	p := t.paths.at(id)
 	old := p.attr
-	t.move(in, d, e, id, func() bool {
+	t.move(in, d, e, id, func() sight {
 		p.attr = attr
+		seen := noSight
 		if p.flags&pathStale != 0 {
 			p.flags &^= pathStale | pathTwiceStale
 			in.list(d).stale--
+			seen = watchedSight
 		}
 		p.flags &^= pathFailed | pathMoved
-		return old == attr
+		if old != attr {
+			seen = fullSight
+		}
+		return seen
 	})
 	t.attrs.release(old)
 }
 
-// move changes something of a path, and puts it where it belongs then. change reports whether
-// the change is of no interest as such.
-func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() (hidden bool)) {
+// sight is who sees a change of a path that leaves all paths of the destination where they are.
+type sight uint8
+
+const (
+	noSight      sight = iota // nobody
+	watchedSight              // watchers: it is in Path, and no peer is sent it
+	fullSight                 // watchers and peers
+)
+
+// move changes something of a path, and puts it where it belongs then. change reports who sees the
+// change as such.
+func (t *Table) move(in *In, d destID, e *dest, id uint32, change func() sight) {
 	t.shift(in, d, e, id, change)
 	t.showMoved(e)
 }
 
 // shift is move without what follows for other paths that have moved.
-func (t *Table) shift(in *In, d destID, e *dest, id uint32, change func() (hidden bool)) {
+func (t *Table) shift(in *In, d destID, e *dest, id uint32, change func() sight) {
 	p := t.paths.at(id)
 	was, standing := t.shape(e), t.standing(e, id)
 	prev := t.unlink(e, id)
-	hidden := change()
-	hidden = t.insert(e, id) == prev && prev != noPath && hidden
+	seen := change()
+	stays := t.insert(e, id) == prev && prev != noPath
 	now, l := t.shape(e), t.standing(e, id)
-	if !hidden || l != standing || now != was { // else nobody sees anything
+	switch {
+	case !stays || seen == fullSight || l != standing || now != was:
 		t.changed(in, d, levelOf(min(standing, l), was, now), p.out)
+	case seen == watchedSight && !t.deferred:
+		t.touchWatchers(d, l)
 	}
 }
 

@@ -465,7 +465,10 @@ func (m *model) sendable(prefix netip.Prefix, a wire.PathAttrs, nh wire.NextHop,
 func messageLen(prefix netip.Prefix, a wire.PathAttrs, nh wire.NextHop, to *modelPeer) int {
 	n := 19 + 2 + 2 + len(a.Append(nil)) + 1 + (prefix.Bits()+7)/8
 	if !to.outCfg.AS4 {
-		n -= 2 * len(a.ASPath) // none is longer than two octets in a search
+		n -= 2 * len(a.ASPath)
+		if slices.ContainsFunc(a.ASPath, func(as uint32) bool { return as > 0xffff }) {
+			n += 3 + 2 + 4*len(a.ASPath) // AS4_PATH
+		}
 	}
 	if to.outCfg.AddPath.Has(familyNo(prefix)) {
 		n += 4

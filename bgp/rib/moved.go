@@ -80,8 +80,8 @@ func (t *Table) firstTaker(d *dest) *path {
 // setMoved changes the mark of a path.
 func (t *Table) setMoved(id uint32, set, clear pathFlags) {
 	p := t.paths.at(id)
-	t.shift(t.peers[p.peer], p.dest, t.at(p.dest), id, func() bool {
+	t.shift(t.peers[p.peer], p.dest, t.at(p.dest), id, func() sight {
 		p.flags = p.flags&^clear | set
-		return false
+		return fullSight
 	})
 }

@@ -152,6 +152,16 @@ func (t *Table) touch(id destID, l level, out uint16) {
 	}
 }
 
+// touchWatchers is touch for a change that no peer is sent.
+func (t *Table) touchWatchers(id destID, l level) {
+	f := familyAt(id)
+	for _, w := range t.watchers {
+		if r := &w.reader; l <= r.interest[f] && r.families[f] {
+			t.tell(r, id, 0)
+		}
+	}
+}
+
 // touchAll is touch for all paths of a destination: any of them may have changed.
 func (t *Table) touchAll(id destID) {
 	for _, r := range t.readers {

@@ -162,7 +162,7 @@ func (a *narrator) step(p *character) {
 		a.configure(p)
 		a.open(p)
 	case n < 85:
-		a.say("%s", a.one("converge", "inventory", "watch", "watch"))
+		a.say("%s", a.one("converge", "inventory", "watch", "watch all"))
 	case n < 87:
 		a.say("check")
 	case n < 94:

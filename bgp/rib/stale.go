@@ -175,8 +175,12 @@ func (in *In) dropPath(id uint32, why Reason) {
 func (in *In) reflag(id uint32, set, clear pathFlags) {
 	t := in.t
 	p := t.paths.at(id)
-	t.move(in, p.dest, t.at(p.dest), id, func() bool {
+	t.move(in, p.dest, t.at(p.dest), id, func() sight {
+		was := p.flags
 		p.flags = p.flags&^clear | set
-		return true
+		if (was^p.flags)&pathStale != 0 {
+			return watchedSight
+		}
+		return noSight
 	})
 }

@@ -94,7 +94,8 @@ type Path struct {
 	// Lost is the step of the decision process at which the path lost to the one before it in
 	// the list; none for the best.
 	Lost Step
-	// Stale says that the path is kept for a peer whose session ended.
+	// Stale says that the path is kept for a peer whose session ended. A watcher of the path hears when
+	// it becomes stale, and when the peer has announced it again.
 	Stale bool
 	// Moved: it is stale, and is not advertised, as another client of this route reflector has added a
 	// path since that is as good. Lookup and a watcher of all paths return it.
