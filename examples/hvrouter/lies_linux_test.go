@@ -55,7 +55,9 @@ protocol bgp b from hv { local 198.51.100.226 as 65000; neighbor 198.51.100.201 
 type lie struct {
 	// foreign is what the events foreign and foreign-gone, check and health name, "" for nothing.
 	foreign string
-	name    string
+	// bgp is what health says that it does to a route that BGP has, of which check does not know.
+	bgp  string
+	name string
 	// does are the commands that make it, by ip, nft, sysctl or bridge; undoes take it back.
 	does, undoes []string
 	// asks is the question to explain while it stands; says are words of the answer. Without a
@@ -93,10 +95,12 @@ var standing = []lie{
 		asks: toGuest, says: []string{"DIFFERENCE: the packet should take", "foreign: route throw 203.0.113.2 table 90 proto boot"}},
 	{name: "an address that nobody has leaks out", foreign: "203.0.113.77 via 198.51.100.126", does: []string{"ip route add 203.0.113.77/32 via 198.51.100.126 dev a.public table 90 proto static"}, undoes: []string{"ip route del 203.0.113.77/32 table 90"},
 		asks: "203.0.113.77 from vm1", says: []string{"other programs decide: without them the packet would be dropped by hvrouter's route of last resort", "foreign: route 203.0.113.77 via 198.51.100.126"}},
-	{name: "a better metric than BGP's, which is learned and announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto static"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
+	{name: "a better metric than BGP's, which is learned and announced", foreign: "203.0.113.3 via 198.51.100.103 dev a.public table 90 proto static metric 1", bgp: "BGP's, 203.0.113.3 via 198.51.100.102 dev a.public via 198.51.100.202 dev b.public metric 32, is not written, since this one is announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto static"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
 		asks: toOther, says: []string{"DIFFERENCE: other programs decide", "foreign: route 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto static metric 1", "learned: a foreign route with metric 1 is in the table, and announced"}},
-	{name: "a better metric than BGP's, of another BGP speaker, which is not announced", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto bird"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
+	{name: "a better metric than BGP's, of another BGP speaker, which is not announced", foreign: "203.0.113.3 via 198.51.100.103 dev a.public table 90 proto bird metric 1", bgp: "it beats BGP's, 203.0.113.3 via 198.51.100.102 dev a.public", does: []string{"ip route add 203.0.113.3/32 via 198.51.100.103 dev a.public table 90 metric 1 proto bird"}, undoes: []string{"ip route del 203.0.113.3/32 table 90 metric 1"},
 		asks: toOther, says: []string{"a foreign route has a better metric: 203.0.113.3 via 198.51.100.103 dev a.public table 90 proto bird metric 1"}},
+	{name: "a blackhole with BGP's metric, of another BGP speaker, put before", foreign: "blackhole 203.0.113.3 table 90 proto bird metric 32", bgp: "BGP's, 203.0.113.3 via 198.51.100.102 dev a.public", does: []string{"ip route prepend blackhole 203.0.113.3/32 table 90 metric 32 proto bird"}, undoes: []string{"ip route del blackhole 203.0.113.3/32 table 90 metric 32"},
+		asks: toOther, says: []string{"DIFFERENCE: "}},
 	{name: "a neighbour of an uplink that is permanent", does: []string{"ip neigh replace 198.51.100.102 lladdr 02:00:00:00:00:99 dev a.public nud permanent"}, undoes: []string{"ip neigh del 198.51.100.102 dev a.public"},
 		asks: toOther, says: []string{"DIFFERENCE: neighbour 198.51.100.102 on a.public is permanent at 02:00:00:00:00:99, and not hvrouter's"}},
 	{name: "a neighbour of an uplink that has failed", does: []string{"ip neigh replace 198.51.100.102 dev a.public nud failed"}, undoes: []string{"ip neigh del 198.51.100.102 dev a.public"},
@@ -282,7 +286,7 @@ func (h *host) stands(t *testing.T, l lie) {
 		}
 	}
 	if l.foreign != "" {
-		h.isForeign(t, l.foreign)
+		h.isForeign(t, l.foreign, l.bgp)
 	}
 	var e api.Explanation
 	words := strings.Fields(l.asks)
@@ -297,19 +301,23 @@ func (h *host) stands(t *testing.T, l lie) {
 var foreignGauge = regexp.MustCompile(`(?m)^hvrouter_foreign_objects\{kind="[a-z]+"\} [1-9]`)
 
 // isForeign: what another program has is told by an event, by health with exit code 1, by a metric
-// and by check.
-func (h *host) isForeign(t *testing.T, what string) {
+// and by check, unless it is about a route of BGP's.
+func (h *host) isForeign(t *testing.T, what, bgp string) {
 	var out []byte
 	nstest.Wait(t, 15*time.Second, "show health naming "+what, func() bool {
 		cmd := h.command("show", "health", "-api", h.path("api.sock"))
 		out, _ = cmd.Output()
-		return cmd.ProcessState.ExitCode() == 1 && strings.HasPrefix(string(out), "degraded\n") && strings.Contains(string(out), "foreign: foreign ") && strings.Contains(string(out), what)
+		return cmd.ProcessState.ExitCode() == 1 && strings.HasPrefix(string(out), "degraded\n") && strings.Contains(string(out), "foreign: foreign ") && strings.Contains(string(out), what) &&
+			(bgp == "" || strings.Contains(string(out), what+": "+bgp))
 	})
 	if !slices.ContainsFunc(h.events(t), func(e journal.Event) bool { return e.Name == "foreign" && strings.Contains(e.Attrs["line"], what) }) {
 		t.Errorf("no event foreign has %s", what)
 	}
 	if m := h.cli("metrics"); !strings.Contains(m, "hvrouter_health 1\n") || !foreignGauge.MatchString(m) {
 		t.Errorf("metrics:\n%s", m)
+	}
+	if bgp != "" {
+		return
 	}
 	cmd := h.command("check", "-config", h.path("hv.yaml"))
 	if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), "warning: foreign ") || !strings.Contains(string(out), what) {

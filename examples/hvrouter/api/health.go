@@ -178,6 +178,32 @@ func (s Session) watchedBy(b BFD) bool {
 	return s.NetNS == b.NetNS && cmp.Or(s.Interface, s.Peer.Zone()) == b.Interface && s.Peer.WithZone("") == b.Peer
 }
 
+// mostForeign is how many foreign objects of a kind are named, in a namespace.
+const mostForeign = 5
+
+// foreign judges what other programs have in the kernel.
+func (h *Health) foreign(list []Foreign) {
+	type sort struct{ netns, level, kind string }
+	count := map[sort]int{}
+	for _, f := range list {
+		of := sort{f.NetNS, Degraded, f.Kind}
+		if f.Unsure {
+			of.level = Note
+		}
+		if count[of]++; count[of] <= mostForeign {
+			h.add(of.level, "foreign", "foreign %s", f)
+		}
+	}
+	for _, of := range slices.SortedFunc(maps.Keys(count), func(a, b sort) int {
+		return cmp.Or(strings.Compare(a.netns, b.netns), strings.Compare(a.level, b.level), strings.Compare(a.kind, b.kind))
+	}) {
+		if more := count[of] - mostForeign; more > 0 {
+			f := Foreign{NetNS: of.netns, Kind: of.kind, What: fmt.Sprintf("and %d more", more), Why: "`hvrouter show events -event foreign` names them"}
+			h.add(of.level, "foreign", "foreign %s", f)
+		}
+	}
+}
+
 // status judges the rest.
 func (h *Health) status(s Status) {
 	if !s.Converged {
@@ -207,13 +233,7 @@ func (h *Health) status(s Status) {
 	for _, text := range s.FirewallErrors {
 		h.add(Broken, "firewall", "the firewall is not as it should be: %s", text)
 	}
-	for _, f := range s.Foreign {
-		level := Degraded
-		if f.Unsure {
-			level = Note
-		}
-		h.add(level, "foreign", "foreign %s", f)
-	}
+	h.foreign(s.Foreign)
 	for _, d := range s.DifferencesNow {
 		h.add(Note, "difference", "in the last ten minutes the kernel differed from what it had notified: %s", d)
 	}

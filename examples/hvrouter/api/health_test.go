@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
@@ -80,6 +81,24 @@ func TestHealthListen(t *testing.T) {
 		if want == "" && len(h.Reasons) != 0 || want != "" && (len(h.Reasons) != 1 || h.Reasons[0] != (Reason{Degraded, "listen", want})) {
 			t.Errorf("%+v, want %s", h.Reasons, want)
 		}
+	}
+}
+
+// However much others have, a few of each kind are named, and the others counted.
+func TestHealthForeign(t *testing.T) {
+	s := Status{Converged: true}
+	for i := range 100 {
+		s.Foreign = append(s.Foreign, Foreign{Kind: "route", What: fmt.Sprint(i), Why: "WHY"}, Foreign{NetNS: "red", Kind: "route", What: "r", Why: "WHY", Unsure: i < 98})
+	}
+	h := HealthOf(&sick{status: s})
+	var got []string
+	for _, r := range h.Reasons {
+		got = append(got, r.Level+" "+r.Text)
+	}
+	want := []string{"degraded foreign route 0: WHY", "degraded foreign route 1: WHY", "degraded foreign route 2: WHY", "degraded foreign route 3: WHY", "degraded foreign route 4: WHY",
+		"degraded foreign netns red: route r: WHY", "degraded foreign netns red: route r: WHY", "degraded foreign route and 95 more: `hvrouter show events -event foreign` names them"}
+	if !slices.Equal(got[:min(len(want), len(got))], want) || len(got) != len(want)+mostForeign+1 || got[len(got)-1] != "note foreign netns red: route and 93 more: `hvrouter show events -event foreign` names them" {
+		t.Errorf("%q", got)
 	}
 }
 

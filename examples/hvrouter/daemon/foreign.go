@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/foreign"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
+	"github.com/hyperfib/hyperfib/fib"
 	"github.com/hyperfib/hyperfib/internal/pace"
 	"github.com/hyperfib/hyperfib/vxlan"
 )
@@ -31,6 +34,11 @@ func (p *pumps) watchForeign(ctx context.Context, n *netns.Namespace) error {
 		var want foreign.Want
 		if !p.loop.do(ctx, func() { want = p.router.foreignWant(n) }) {
 			return nil
+		}
+		want.BGP = func(routes []lookup.Route) (list []foreign.BGP) {
+			p.loop.do(ctx, func() { list = p.router.bgpFor(n, routes) })
+			noteWaiting(n, routes, list)
+			return list
 		}
 		begin := time.Now()
 		list, err := readForeign(n.Path(), want)
@@ -79,9 +87,72 @@ func (r *router) foreignWant(n *netns.Namespace) foreign.Want {
 		}
 	}
 	own := n.Links().OwnAddresses()
-	return foreign.Want{NetNS: n.NetNS(), Rules: slices.Clone(n.Static().Rules), Routes: foreign.Routes(n.Part(), n.Static()),
+	return foreign.Want{NetNS: n.NetNS(), Rules: slices.Clone(n.Static().Rules), Routes: foreign.Routes(n.Part(), n.Static()), Tables: domainTables(n.Part()),
 		Uplink: func(link string) bool { return uplinks[link] && !guests[link] }, Concerns: func(link string) bool { return uplinks[link] || guests[link] },
 		Own: func(a netip.Addr) bool { return own[a] }, Firewall: n.Part().Firewall.Table}
+}
+
+func domainTables(c *config.Config) (list []uint32) {
+	for _, d := range c.Domains {
+		list = append(list, d.Table.ID)
+	}
+	return list
+}
+
+// bgpFor returns the route that BGP has for each of some foreign routes of one table: for the same prefix, or for the
+// longest one around it, but for the default route.
+func (r *router) bgpFor(n *netns.Namespace, routes []lookup.Route) []foreign.BGP {
+	list := make([]foreign.BGP, len(routes))
+	for g := range r.all {
+		if g.namespace != n || len(routes) == 0 || g.table != routes[0].Table {
+			continue
+		}
+		for i, one := range routes {
+			for bits := one.Prefix.Bits(); bits > 0 || bits == one.Prefix.Bits(); bits-- {
+				if p, err := one.Prefix.Addr().Prefix(bits); err == nil && g.rib.HasBGP(p) {
+					list[i] = g.bgpRoute(p, one)
+					break
+				}
+			}
+		}
+	}
+	return list
+}
+
+// hopsShown is how many next hops of a route are named.
+const hopsShown = 2
+
+// bgpRoute returns BGP's route to a prefix, and how it stands to a foreign route. Its state in the kernel is not looked at.
+func (g *routing) bgpRoute(p netip.Prefix, other lookup.Route) foreign.BGP {
+	sources, _ := g.rib.Explain(p)
+	metric := g.view().Metric
+	b := foreign.BGP{Prefix: p, Metric: metric}
+	b.Taken = p == other.Prefix && slices.ContainsFunc(sources.Learned, func(l domain.Learned) bool { return l.Metric == other.Metric })
+	hops := sources.BGP[:min(hopsShown, len(sources.BGP))]
+	b.Text = domain.Route{Key: domain.Key{Prefix: p, Metric: metric}, NextHops: hops}.String()
+	if more := len(sources.BGP) - len(hops); more > 0 {
+		b.Text += fmt.Sprintf(" and %d next hops more", more)
+	}
+	return b
+}
+
+// noteWaiting notes which of BGP's routes yield to foreign ones with their prefix and metric. All routes are
+// gone through, which is why it is not done for others.
+func noteWaiting(n *netns.Namespace, routes []lookup.Route, list []foreign.BGP) {
+	same := map[fib.RouteKey]int{}
+	for i, b := range list {
+		if r := routes[i]; b.Prefix == r.Prefix && b.Metric == r.Metric && r.TOS == 0 && !b.Taken {
+			same[fib.RouteKey{Table: r.Table, Prefix: r.Prefix, Metric: r.Metric}] = i
+		}
+	}
+	if len(same) == 0 {
+		return
+	}
+	for s := range n.Kernel().Routes() {
+		if i, ok := same[s.RouteKey]; ok && s.State == fib.StateForeign {
+			list[i].Waits = true
+		}
+	}
 }
 
 // foreignEntries are the forwarding entries and neighbours that are in the place of ours.

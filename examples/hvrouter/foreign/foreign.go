@@ -22,6 +22,10 @@ type Want struct {
 	Rules []domain.Rule
 	// Routes are those to guests, to our own addresses, and the unreachable prefixes.
 	Routes []Route
+	// Tables are those of the domains, and BGP returns for each of some foreign routes there, all of one table, the route
+	// that BGP has for its prefix, or for the longest one around it but for the default route. Nil: that is not known.
+	Tables []uint32
+	BGP    func([]lookup.Route) []BGP
 	// Uplink reports whether an interface is an uplink, Concerns whether guests' packets come over it.
 	Uplink, Concerns func(link string) bool
 	// Own reports whether an address is the hypervisor's own.
@@ -110,7 +114,7 @@ func ruleText(r lookup.Rule, six bool) string {
 	return r.String()
 }
 
-// routes finds the routes in our tables that beat one of ours, or lead out of or drop a part of it.
+// routes finds the routes in our tables that beat one of ours or of BGP's, or lead out of or drop a part of it.
 func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
 	type space struct {
 		table uint32
@@ -124,16 +128,29 @@ func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
 		}
 		ours[s][r.Prefix] = r.Metric
 	}
+	for _, table := range w.Tables {
+		for _, s := range []space{{table, false}, {table, true}} {
+			if w.BGP != nil && ours[s] == nil {
+				ours[s] = map[netip.Prefix]uint32{}
+			}
+		}
+	}
+	others := asker{Want: w}
 	for s, mine := range ours {
 		err := t.Foreign(s.table, s.six, func(r lookup.Route) {
-			if why := w.interferes(r, mine); why != "" && len(list) < Most {
+			why := w.interferes(r, mine)
+			if _, local := mine[r.Prefix]; !local {
+				others.take(r, why)
+			} else if why != "" && len(list) < Most {
 				list = append(list, api.Foreign{Kind: "route", What: r.String(), Why: why})
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
+		others.ask()
 	}
+	list = append(list, others.list...)
 	slices.SortFunc(list, func(a, b api.Foreign) int { return strings.Compare(a.What, b.What) })
 	return list, nil
 }

@@ -3,6 +3,7 @@ package foreign
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,99 @@ func TestRoutes(t *testing.T) {
 		if err != nil || len(list) > 1 || (len(list) == 1) != (c.want != "") || len(list) == 1 && !strings.Contains(list[0].Why, c.want) {
 			t.Errorf("%v: %+v, %v; want %q", c.route, list, err, c.want)
 		}
+	}
+}
+
+// TestBGP: a foreign route in the place of one that BGP has, or that takes a part out of it, says what of both counts.
+func TestBGP(t *testing.T) {
+	over := func(links ...string) (list []lookup.Hop) {
+		for i, link := range links {
+			list = append(list, lookup.Hop{Link: link, IfIndex: 2 + i})
+		}
+		return list
+	}
+	p := prefix("192.0.2.0/24")
+	bgp := BGP{Prefix: p, Metric: 64, Text: "192.0.2.0/24 via 198.51.100.126 dev a.public metric 64"}
+	taken, waits, whole := bgp, bgp, BGP{Prefix: prefix("0.0.0.0/0"), Metric: 64, Text: "TEXT", Taken: true}
+	taken.Taken, waits.Waits = true, true
+	const ours = "192.0.2.0/24 via 198.51.100.126 dev a.public metric 64"
+	for _, c := range []struct {
+		route lookup.Route
+		bgp   BGP
+		want  string
+	}{
+		{lookup.Route{Prefix: p, Metric: 1, Type: lookup.Unicast, Hops: over("eth9")}, bgp, "it beats BGP's, " + ours + ": packets for it go there"},
+		{lookup.Route{Prefix: p, Metric: 1, Type: lookup.Blackhole}, bgp, "it beats BGP's, " + ours + ": packets for it are dropped"},
+		{lookup.Route{Prefix: p, Metric: 1, Type: lookup.Throw}, bgp, "it beats BGP's, " + ours + ": packets for it are for the rules that follow"},
+		{lookup.Route{Prefix: p, Metric: 65, Type: lookup.Blackhole}, bgp, ""},
+		{lookup.Route{Prefix: p, Metric: 65, TOS: 8, Type: lookup.Local}, bgp, "it beats BGP's, " + ours + ", for packets with that TOS: packets for it are for this host"},
+		{lookup.Route{Prefix: p, Metric: 64, Type: lookup.Blackhole}, bgp, ""}, // it stands behind ours
+		{lookup.Route{Prefix: p, Metric: 64, Type: lookup.Blackhole}, waits, "BGP's, " + ours + ", waits, since this one was there before it with the same metric: packets for it are dropped"},
+		{lookup.Route{Prefix: p, Metric: 900, Type: lookup.Unicast, Hops: over("a.public")}, taken, "BGP's, " + ours + ", is not written, since this one is announced: packets for it go there"},
+		{lookup.Route{Prefix: p, Metric: 900, Type: lookup.Unicast, Hops: over("vm1", "a.public")}, taken, "BGP's, " + ours + ", is not written, since this one is announced: packets for it go there"},
+		{lookup.Route{Prefix: p, Type: lookup.Unicast, Hops: over("vm1")}, taken, ""}, // a guest's, that is elsewhere as well
+		{lookup.Route{Prefix: p, Type: lookup.Unicast, Hops: over("docker0")}, taken, "unsure BGP's, " + ours + ", is not written, since this one is announced: packets for it go there"},
+		{lookup.Route{Prefix: prefix("0.0.0.0/0"), Type: lookup.Unicast, Hops: over("eth9")}, whole, "BGP's, TEXT, is not written, since this one is announced: packets for it go there"},
+		{lookup.Route{Prefix: prefix("192.0.2.7/32"), Type: lookup.Unicast, Hops: over("vm1")}, bgp, ""},
+		{lookup.Route{Prefix: prefix("192.0.2.7/32"), Type: lookup.Unicast, Hops: over("a.public")}, bgp, "it takes a part out of BGP's, " + ours + ": packets for it go there"},
+		{lookup.Route{Prefix: prefix("192.0.2.7/32"), Type: lookup.Unreachable}, bgp, "it takes a part out of BGP's, " + ours + ": packets for it are dropped"},
+		{lookup.Route{Prefix: p, Type: lookup.Blackhole}, BGP{}, ""},
+		// What it does to BGP's is said of one that takes a part out of ours, too, if it is for the same prefix.
+		{lookup.Route{Table: 90, Prefix: prefix("203.0.113.9/32"), Metric: 1, Type: lookup.Blackhole}, BGP{Prefix: prefix("203.0.113.9/32"), Metric: 64, Text: "TEXT"}, "it beats BGP's, TEXT: packets for it are dropped"},
+		{lookup.Route{Table: 90, Prefix: prefix("203.0.113.9/32"), Metric: 65, Type: lookup.Blackhole}, BGP{Prefix: prefix("203.0.113.9/32"), Metric: 64, Text: "TEXT"}, "it takes a part out of ours to 203.0.113.0/24"},
+		{lookup.Route{Table: 90, Prefix: prefix("203.0.113.9/32"), Metric: 1, Type: lookup.Blackhole}, BGP{Prefix: prefix("203.0.0.0/16"), Metric: 64, Text: "TEXT"}, "it takes a part out of ours to 203.0.113.0/24"},
+		{lookup.Route{Table: 91, Prefix: p, Type: lookup.Blackhole}, bgp, ""}, // no table of ours
+	} {
+		if c.route.Table == 0 {
+			c.route.Table = 92 // which has nothing of ours but what BGP brings
+		}
+		w := want
+		w.Tables = []uint32{90, 92}
+		w.BGP = func(list []lookup.Route) []BGP { return slices.Repeat([]BGP{c.bgp}, len(list)) }
+		list, err := Find(tables{routes: []lookup.Route{c.route}}, nil, w)
+		got := ""
+		for _, f := range list {
+			if got = f.Why; f.Unsure {
+				got = "unsure " + got
+			}
+			if f.Kind != "route" || f.NetNS != "red" || f.What != c.route.String() {
+				t.Errorf("%+v", f)
+			}
+		}
+		if got != c.want || err != nil {
+			t.Errorf("%v: %q, %v; want %q", c.route, got, err, c.want)
+		}
+	}
+}
+
+// BGP is asked about a few hundred routes at a time, and no more once there is enough to say.
+func TestBGPAtOnce(t *testing.T) {
+	var k tables
+	for i := range 10 * atOnce {
+		k.routes = append(k.routes, lookup.Route{Table: 90, Prefix: prefix(fmt.Sprintf("192.0.%d.%d/32", i/256, i%256)), Type: lookup.Blackhole})
+	}
+	asked, replaced := 0, true
+	w := want
+	w.Tables = []uint32{90}
+	w.BGP = func(list []lookup.Route) (out []BGP) {
+		if asked += len(list); len(list) > atOnce {
+			t.Errorf("asked about %d at once", len(list))
+		}
+		for _, r := range list {
+			b := BGP{Metric: 64}
+			if replaced {
+				b.Prefix = r.Prefix
+			}
+			out = append(out, b)
+		}
+		return out
+	}
+	if list, err := Find(k, nil, w); err != nil || len(list) != Most || asked != atOnce {
+		t.Errorf("%d, %v, asked about %d", len(list), err, asked)
+	}
+	asked, replaced = 0, false
+	if list, err := Find(k, nil, w); err != nil || len(list) != 0 || asked != 10*atOnce {
+		t.Errorf("%d, %v, asked about %d", len(list), err, asked)
 	}
 }
 
