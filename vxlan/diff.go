@@ -48,7 +48,7 @@ type destination struct {
 
 // place is where a bridge has a MAC.
 type place struct {
-	here   bool // behind our device, not another port
+	here   bool // behind our device: neither behind another port, nor the host's own
 	origin origin
 }
 
@@ -323,7 +323,7 @@ func (t *table) mergeBridge(dump []dumped, link, master int, managed func(port i
 
 // place is where e has its MAC, seen from the port link.
 func (e *dumped) place(link int, managed func(port int) bool) place {
-	p := place{e.IfIndex == link, e.origin}
+	p := place{e.IfIndex == link && !e.local, e.origin}
 	switch {
 	case p.here || e.origin != ours:
 	case managed(e.IfIndex):

@@ -52,7 +52,7 @@
 // In the bridge, ours is what has that flag at a port that is a device of ours, and is neither static nor local. The kernel lets
 // such an entry take the place of any other (br_fdb_external_learn_add), so a static or local one, or another
 // control plane's at another port, is looked for before: it is [ErrForeign] and stays; one that comes between that look and the
-// write loses. What the bridge has learned from traffic is replaced, and if it learns the MAC elsewhere again, put back.
+// write loses. A local one is in the way at our device, too: the host takes the frames in. What the bridge has learned from traffic is replaced, and if it learns the MAC elsewhere again, put back.
 //
 // Neighbours can say whose they are: ours are extern_learn with [Config].Protocol, on interfaces of which neighbours were set. Permanent
 // ones, and other protocols', stay; what the kernel has resolved itself is replaced. Neither counts

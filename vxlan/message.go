@@ -98,6 +98,7 @@ type dumped struct {
 	origin origin
 	plain  bool // port, VNI and interface are the device's own; a neighbour's state is neighborState
 	master int  // interface index of the bridge, in TableBridge
+	local  bool // in TableBridge: the host takes the frames in, whichever port it is of
 }
 
 // parseEntry reads the payload of RTM_NEWNEIGH: struct ndmsg and attributes. It reports
@@ -136,7 +137,7 @@ func parseEntry(b []byte, protocol uint8) (d dumped, ok bool) {
 		}
 	}
 	if d.master != 0 && !d.VTEP.IsValid() {
-		d.Table, d.origin = TableBridge, placeOriginOf(state, flags)
+		d.Table, d.origin, d.local = TableBridge, placeOriginOf(state, flags), state&rtnl.NUD_PERMANENT != 0
 		return d, mac && !vlan
 	}
 	d.origin = originOf(state, flags, d.plain)

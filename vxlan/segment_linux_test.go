@@ -208,10 +208,11 @@ func TestSegmentForeign(t *testing.T) {
 	l.attach(t, f)
 	bridge(l.host, "fdb add 02:00:00:00:00:07 dev port master static")
 	bridge(l.host, "fdb add 02:00:00:00:00:09 dev port master dynamic")
+	bridge(l.host, "fdb add 02:00:00:00:00:0a dev vx100 master permanent") // at our device, and yet the host takes the frames in
 	l.host.IP("neigh add 192.168.5.7 lladdr 02:00:00:00:00:77 dev br100 nud permanent")
 	l.host.IP("neigh add 192.168.5.8 lladdr 02:00:00:00:00:77 dev br100 nud stale")
 	l.host.IP("neigh add 192.168.5.9 lladdr 02:00:00:00:00:77 dev br100 nud noarp extern_learn proto zebra")
-	for i := byte(7); i < 10; i++ {
+	for i := byte(7); i <= 10; i++ {
 		l.segment.MACs[MAC{2, 5: i}] = addrOf("172.22.2.3")
 		l.segment.Neighbors[netip.AddrFrom4([4]byte{192, 168, 5, i})] = MAC{2, 5: i}
 	}
@@ -219,12 +220,12 @@ func TestSegmentForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := f.Flush(t.Context())
-	want := Result{Added: 10, Replaced: 2}
-	if !errors.Is(err, ErrForeign) || strings.Count(err.Error(), "\n") != 2 || r != want {
-		t.Errorf("%+v, %v, want %+v and three in the way", r, err, want)
+	want := Result{Added: 12, Replaced: 2}
+	if !errors.Is(err, ErrForeign) || strings.Count(err.Error(), "\n") != 3 || r != want {
+		t.Errorf("%+v, %v, want %+v and four in the way", r, err, want)
 	}
 	out := bridge(l.host, "fdb show br br100") + l.host.IP("neigh show dev br100")
-	for _, want := range []string{"02:00:00:00:00:07 dev port master br100 static", "02:00:00:00:00:09 dev vx100 extern_learn master br100",
+	for _, want := range []string{"02:00:00:00:00:07 dev port master br100 static", "02:00:00:00:00:09 dev vx100 extern_learn master br100", "02:00:00:00:00:0a dev vx100 master br100 permanent",
 		"192.168.5.7 lladdr 02:00:00:00:00:77 PERMANENT", "192.168.5.8 lladdr 02:00:00:00:00:08 extern_learn NOARP proto 201", "192.168.5.9 lladdr 02:00:00:00:00:77 extern_learn NOARP proto zebra"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -484,7 +484,7 @@ func TestSegmentMessages(t *testing.T) {
 		flags  uint8
 		origin origin
 	}{{rtnl.NUD_REACHABLE, rtnl.NTF_EXT_LEARNED, ours}, {rtnl.NUD_REACHABLE, 0, learned}, {rtnl.NUD_STALE, 0, learned}, {rtnl.NUD_NOARP, 0, foreign}, {rtnl.NUD_PERMANENT, 0, foreign}, {rtnl.NUD_NOARP, rtnl.NTF_EXT_LEARNED, foreign}} {
-		if d, ok := read(rtnl.AF_BRIDGE, tc.state, tc.flags, in...); !ok || d != (dumped{Entry: inBridge, origin: tc.origin, plain: true, master: 9}) {
+		if d, ok := read(rtnl.AF_BRIDGE, tc.state, tc.flags, in...); !ok || d != (dumped{Entry: inBridge, origin: tc.origin, plain: true, master: 9, local: tc.state == rtnl.NUD_PERMANENT}) {
 			t.Errorf("%+v: %+v, %v", tc, d, ok)
 		}
 	}

@@ -61,6 +61,9 @@ func overlayDisplaced(t *testing.T, h *host, other *vm) {
 	for _, test := range []struct{ at, what, ours string }{
 		{"dev vx100 dst 172.22.2.77 self", "forwarding " + other.mac() + " dev vx100: it is in the place of ours, dst 172.22.2.2", other.mac() + " dst 172.22.2.2 self extern_learn"},
 		{"dev vm1.x master", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"}, // the host takes its frames in
+		{"dev vm1.x master static", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"},
+		{"dev vx100 master permanent", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"},
+		{"dev br100 self permanent", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"},
 	} {
 		health("healthy", 0)
 		h.hv.Exec("bridge", append([]string{"fdb", "replace", other.mac()}, strings.Fields(test.at)...)...)
