@@ -44,7 +44,8 @@ type port struct {
 	troubled   time.Duration // when any of this was changed last
 	cutAt      time.Duration // when something or everything began to be lost; 0: never
 	lostAt     time.Duration // when that, or the carrier, began to be lost
-	atEnd      bool          // packets went both ways when the machine died last
+	backAt     time.Duration // when the carrier, or what was lost silently, was back last
+	atEnd      bool          // when the machine died last, packets had gone both ways for long enough for a session
 }
 
 // impairment is what a port does to the packets that it sends.

@@ -156,11 +156,19 @@ func (w *World) heal(words []string) error {
 	list, err := w.cable(words)
 	for _, p := range list {
 		w.disturb(p)
-		p.deaf, p.mute, p.impaired = false, false, impairment{}
-		w.pathChanged(p)
+		w.clear(p)
 		w.setCarrier(p, true)
 	}
 	return err
+}
+
+// clear ends what a cable does to packets.
+func (w *World) clear(p *port) {
+	if p.deaf || p.mute {
+		p.backAt = w.now
+	}
+	p.deaf, p.mute, p.impaired = false, false, impairment{}
+	w.pathChanged(p)
 }
 
 // carrierInput pulls a cable or puts it back: both kernels see it.
@@ -177,7 +185,9 @@ func (w *World) setCarrier(p *port, up bool) {
 		return
 	}
 	w.disturb(p)
-	if p.carrier = up; !up {
+	if p.carrier = up; up {
+		p.backAt = w.now
+	} else {
 		p.lostAt = w.now
 	}
 	if h := p.machine.hypervisor; h != nil {

@@ -156,8 +156,8 @@ func (w *World) told(f *flow) bool {
 	return false
 }
 
-// spoke reports whether the machine behind a port was connected when it was last alive: what is done
-// to the cable of a dead one says nothing.
+// spoke reports whether the machine behind a port was connected when it was last alive, and had been for long
+// enough to have a session that a reflector can lose: what is done to the cable of a dead one says nothing.
 func (p *port) spoke() bool {
 	if h := p.machine.hypervisor; h != nil && !h.alive {
 		return p.atEnd

@@ -161,7 +161,7 @@ func (h *hypervisor) die() {
 	}
 	for _, p := range h.ports {
 		w.disturb(p)
-		p.atEnd = p.carrier && !p.deaf && !p.mute
+		p.atEnd = p.carrier && !p.deaf && !p.mute && (p.backAt == 0 || w.now-p.backAt >= restore)
 	}
 	h.happened()
 	h.alive = false

@@ -223,8 +223,7 @@ func (w *World) whole() {
 	for _, p := range ports {
 		if p.deaf || p.mute || p.impaired != (impairment{}) {
 			w.disturb(p)
-			p.deaf, p.mute, p.impaired = false, false, impairment{}
-			w.pathChanged(p)
+			w.clear(p)
 		}
 		w.setCarrier(p, true)
 	}
