@@ -250,7 +250,9 @@ func conflict(err error) error {
 
 // ParsePrefix reads a prefix, or an address as the prefix of it alone.
 func ParsePrefix(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q has a zone, which no prefix has", s)
+	} else if err == nil {
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)

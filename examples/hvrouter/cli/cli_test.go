@@ -70,8 +70,8 @@ func (f *fake) History(w journal.Filter) ([]journal.Event, error) {
 }
 func (f *fake) Status() api.Status { return api.Status{PID: 7, Converged: true} }
 func (f *fake) Explain(q api.Question) (api.Explanation, error) {
-	f.note("explain %v %s %v", q.Prefix, q.From, q.Source)
-	e := api.Explanation{Prefix: q.Prefix.String(), From: q.From, Lines: []string{"public: " + q.Prefix.String()}}
+	f.note("explain %s %s %v", q.Destination(), q.From, q.Source)
+	e := api.Explanation{Prefix: q.Destination(), From: q.From, Lines: []string{"public: " + q.Prefix.String()}}
 	if q.From == "vm7" {
 		e.Kernel = []lookup.Report{{Packet: "203.0.113.9", Outcome: "dropped", Differences: []string{"a foreign rule decides"}}}
 	}
@@ -266,6 +266,9 @@ func TestCommands(t *testing.T) {
 		{line: "explain 203.0.113.9", want: "public: 203.0.113.9/32"},
 		{line: "explain nonsense", code: 2, want: "nonsense"},
 		{line: "explain 203.0.113.9 from vm1 -source 203.0.113.1", asked: "explain 203.0.113.9/32 vm1 203.0.113.1"},
+		{line: "explain fe80::7%a", asked: "explain fe80::7%a  invalid IP"},
+		{line: "explain 2001:db8::7%a", code: 2, want: "has a zone, and is no link-local address"},
+		{line: "explain fe80::/64 -source fe80::7%a", code: 2, want: "source: \"fe80::7%a\" has a zone"},
 		{line: "explain 203.0.113.9 from vm7", code: 1, want: "DIFFERENCE: a foreign rule decides"},
 		{line: "explain 203.0.113.9 from vm7 -j", code: 1, want: `"differences": [`},
 		{line: "explain 203.0.113.9 from vm8", code: 2, want: "netns blue: 203.0.113.9: not known: no such namespace\npublic: 203.0.113.9/32\n"},

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -41,7 +41,7 @@ func explain(in invocation) int {
 	if len(words) == 3 {
 		from = words[2]
 	}
-	e, raw, silent, err := explanation(in, *socket, func() (api.Explanation, error) { return explainAlone(*file, words[0], from, *source) },
+	e, raw, silent, err := explanation(in, *socket, func() (api.Explanation, string, error) { return explainAlone(*file, words[0], from, *source) },
 		"/v1/explain", "prefix", words[0], "from", from, "source", *source)
 	if err != nil {
 		return in.fail(exitUsage, err)
@@ -70,9 +70,9 @@ func noDaemon(err error) (why error, silent bool) {
 	return nil, false
 }
 
-// explanation asks the daemon, and alone if no daemon answers. silent says that there is one that
+// explanation asks the daemon, and alone if no daemon answers, which also returns what it has to do without. silent says that there is one that
 // should have.
-func explanation[T any](in invocation, socket string, alone func() (T, error), resource string, query ...string) (e T, raw json.RawMessage, silent bool, err error) {
+func explanation[T any](in invocation, socket string, alone func() (T, string, error), resource string, query ...string) (e T, raw json.RawMessage, silent bool, err error) {
 	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
 	if err == nil {
 		err = json.Unmarshal(raw, &e)
@@ -82,10 +82,14 @@ func explanation[T any](in invocation, socket string, alone func() (T, error), r
 	if why == nil {
 		return e, nil, false, err
 	}
-	if e, err = alone(); err != nil {
+	e, without, err := alone()
+	if err != nil {
 		return e, nil, silent, fmt.Errorf("%w, and the kernel alone cannot be asked: %w", why, err)
 	}
 	fmt.Fprintf(in.stderr, "hvrouter: %v: what follows is the kernel alone\n", why)
+	if without != "" {
+		fmt.Fprintf(in.stderr, "hvrouter: %s\n", without)
+	}
 	raw, err = json.Marshal(e)
 	return e, raw, silent, err
 }
@@ -115,24 +119,21 @@ func (in invocation) explained(text []string, raw []byte, asJSON bool, code int)
 	return code
 }
 
-// explainAlone asks the kernel without a daemon. The file is needed for the name of a guest, and
-// for other namespaces than this one.
-func explainAlone(file, prefix, from, source string) (e api.Explanation, err error) {
-	p, err := api.ParsePrefix(prefix)
+// explainAlone asks the kernel without a daemon, and without a file if that cannot be read: that is needed for the name
+// of a guest, for other namespaces than this one, and to know whether there should be a firewall.
+func explainAlone(file, destination, from, source string) (e api.Explanation, without string, err error) {
+	q, err := api.ParseQuestion(destination, from, source)
 	if err != nil {
-		return e, err
+		return e, "", err
 	}
-	packet := lookup.Packet{Dst: p.Addr()}
-	if source != "" {
-		if packet.Src, err = netip.ParseAddr(source); err != nil {
-			return e, err
-		}
-	}
-	e = api.Explanation{Prefix: p.String(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
+	packet := lookup.Packet{Dst: q.Prefix.Addr(), Src: q.Source}
+	e = api.Explanation{Prefix: q.Destination(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
 	c, err := confirm.Files{Config: file}.Load()
 	spaces, table := []config.NetNS{""}, "hvrouter"
 	if err == nil {
 		table = c.Firewall.Table
+	} else {
+		without = fmt.Sprintf("without a configuration (%v): this namespace alone, no guests by their names, and whether a firewall should be there is not known", err)
 	}
 	switch {
 	case err == nil && from != "":
@@ -146,14 +147,33 @@ func explainAlone(file, prefix, from, source string) (e api.Explanation, err err
 		packet.IIF.Name = from
 	}
 	if packet.IIF.Name != "" && !packet.Src.IsValid() {
-		return e, fmt.Errorf("no address of %s is known: name one with -source", from)
+		return e, without, fmt.Errorf("no address of %s is known: name one with -source", from)
+	}
+	if q.Zone != "" {
+		spaces = slices.DeleteFunc(spaces, func(n config.NetNS) bool { return !hasLink(n, q.Zone) })
+		switch packet.OIF.Name = q.Zone; {
+		case packet.IIF.Name != "" && packet.IIF.Name != q.Zone:
+			return e, without, fmt.Errorf("what comes from %s cannot go to a link-local address on %s", packet.IIF.Name, q.Zone)
+		case len(spaces) == 0:
+			return e, without, fmt.Errorf("interface %s: %w", q.Zone, api.ErrNotFound)
+		}
 	}
 	for _, n := range spaces {
 		r := lookup.Ask(n.Path(), packet, nil, nftrace.Filter(n.Path(), table, err == nil && !c.Firewall.Off))
 		r.NetNS = string(n)
 		e.Kernel = append(e.Kernel, *r)
 	}
-	return e, nil
+	return e, without, nil
+}
+
+// hasLink reports whether a namespace has an interface of that name.
+func hasLink(n config.NetNS, name string) bool {
+	view, err := host.System(n)
+	if err != nil {
+		return false
+	}
+	_, ok := view.MTU(name)
+	return ok
 }
 
 // comesFrom gives a packet the interface and the source of a guest that is here, or of an
@@ -176,10 +196,8 @@ func comesFrom(c *config.Config, name string, p *lookup.Packet) config.NetNS {
 	}
 	p.IIF.Name = name
 	for _, n := range c.Namespaces() {
-		if view, err := host.System(n.NetNS); err == nil {
-			if _, ok := view.MTU(name); ok {
-				return n.NetNS
-			}
+		if hasLink(n.NetNS, name) {
+			return n.NetNS
 		}
 	}
 	return c.GuestNetNS()

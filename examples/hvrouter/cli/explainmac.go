@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 )
@@ -26,7 +27,7 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	if err != nil {
 		return in.fail(exitUsage, err)
 	}
-	e, raw, silent, err := explanation(in, socket, func() (api.MACExplanation, error) { return explainMACAlone(file, q) },
+	e, raw, silent, err := explanation(in, socket, func() (api.MACExplanation, string, error) { return explainMACAlone(file, q) },
 		"/v1/explain/mac", "mac", words[0], "vni", vni)
 	if err != nil {
 		return in.fail(exitUsage, err)
@@ -41,27 +42,41 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 	return in.explained(e.Text(), raw, asJSON, code)
 }
 
-// explainMACAlone asks the kernel without a daemon. The file is needed for the overlays.
-func explainMACAlone(file string, q api.MACQuestion) (e api.MACExplanation, err error) {
+// explainMACAlone asks the kernel without a daemon. Without a file the overlays are the VXLAN devices of this namespace
+// that are ports of bridges.
+func explainMACAlone(file string, q api.MACQuestion) (e api.MACExplanation, without string, err error) {
 	e = api.MACExplanation{MAC: net.HardwareAddr(q.MAC[:]).String(), Overlays: []api.OverlayMAC{}}
-	c, err := confirm.Files{Config: file}.Load()
+	list, n, without, err := overlaysAlone(file)
 	if err != nil {
-		return e, err
+		return e, without, err
 	}
-	n := c.GuestNetNS()
-	for _, o := range c.Overlays {
+	for _, o := range list {
 		if q.VNI != 0 && o.VNI != q.VNI {
 			continue
 		}
-		report := lookup.AskMAC(n.Path(), lookup.Overlay{Device: o.Name, Bridge: o.Bridge}, q.MAC[:], nil)
+		report := lookup.AskMAC(n.Path(), o, q.MAC[:], nil)
 		report.NetNS = string(n)
-		one := api.OverlayMAC{Overlay: o.Name, VNI: o.VNI, Kernel: *report, Routes: []api.EVPN{}, Lines: []string{}}
+		one := api.OverlayMAC{Overlay: o.Device, VNI: o.VNI, Kernel: *report, Routes: []api.EVPN{}, Lines: []string{}}
 		if q.VNI != 0 || one.Known() {
 			e.Overlays = append(e.Overlays, one)
 		}
 	}
 	if q.VNI != 0 && len(e.Overlays) == 0 {
-		return e, fmt.Errorf("an overlay with the VNI %d: %w", q.VNI, api.ErrNotFound)
+		return e, without, fmt.Errorf("an overlay with the VNI %d: %w", q.VNI, api.ErrNotFound)
 	}
-	return e, nil
+	return e, without, nil
+}
+
+// overlaysAlone returns the overlays, by the file or, without one, by the kernel, their namespace, and what is not known.
+func overlaysAlone(file string) (list []lookup.Overlay, n config.NetNS, without string, err error) {
+	c, err := confirm.Files{Config: file}.Load()
+	if err != nil {
+		without = fmt.Sprintf("without a configuration (%v): the overlays are the VXLAN devices of this namespace that are ports of bridges", err)
+		list, err = lookup.Overlays("")
+		return list, "", without, err
+	}
+	for _, o := range c.Overlays {
+		list = append(list, lookup.Overlay{Device: o.Name, Bridge: o.Bridge, VNI: o.VNI})
+	}
+	return list, c.GuestNetNS(), "", nil
 }

@@ -28,7 +28,7 @@ type inquiry struct {
 // Explain implements [api.Backend]. The loop says what is wanted; the kernel is asked without
 // it, since a large table takes its time.
 func (d backend) Explain(q api.Question) (e api.Explanation, err error) {
-	e = api.Explanation{Prefix: q.Prefix.String(), From: q.From, Kernel: []lookup.Report{}, Lines: []string{}}
+	e = api.Explanation{Prefix: q.Destination(), From: q.From, Kernel: []lookup.Report{}, Lines: []string{}}
 	var list []inquiry
 	d.ask(func(r *router) {
 		list, err = r.inquiries(q)
@@ -57,10 +57,34 @@ func (r *router) inquiries(q api.Question) (list []inquiry, err error) {
 		}
 		spaces = []*netns.Namespace{n}
 	}
+	if spaces, err = onLink(spaces, q.Zone, &p); err != nil {
+		return nil, err
+	}
 	for _, n := range spaces {
 		fw := n.Part().Firewall
 		list = append(list, inquiry{n.NetNS(), n.Path(), p, wants(n, p.Dst), fw.Table, !fw.Off})
 	}
+	return list, nil
+}
+
+// onLink gives a packet the interface that the zone of its destination names, and returns those of some namespaces
+// that have it.
+func onLink(spaces []*netns.Namespace, zone string, p *lookup.Packet) (list []*netns.Namespace, err error) {
+	switch {
+	case zone == "":
+		return spaces, nil
+	case p.IIF.Name != "" && p.IIF.Name != zone:
+		return nil, fmt.Errorf("what comes from %s cannot go to a link-local address on %s", p.IIF.Name, zone)
+	}
+	for _, n := range spaces {
+		if _, ok := n.Links().ByName(zone); ok {
+			list = append(list, n)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("interface %s: %w", zone, api.ErrNotFound)
+	}
+	p.OIF.Name = zone
 	return list, nil
 }
 

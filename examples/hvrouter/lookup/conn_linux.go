@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,7 +136,7 @@ func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done bool,
 }
 
 // Ask explains what becomes of a packet in the namespace at path; "" is the process's own. The
-// interface of p is found by its name. filter makes the packet filter over the namespace's
+// interfaces of p are found by their names. filter makes the packet filter over the namespace's
 // tables; nil: none. What cannot be read is said in the report.
 func Ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error)) *Report {
 	r, err := ask(path, p, want, filter)
@@ -151,10 +152,12 @@ func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 		return nil, err
 	}
 	defer end()
-	if name := p.IIF.Name; name != "" {
-		var ok bool
-		if p.IIF, ok = k.ByName(name); !ok {
-			return nil, fmt.Errorf("there is no interface %s", name)
+	for _, l := range []*Link{&p.IIF, &p.OIF} {
+		if name := l.Name; name != "" {
+			var ok bool
+			if *l, ok = k.ByName(name); !ok {
+				return nil, fmt.Errorf("there is no interface %s", name)
+			}
 		}
 	}
 	var firewall Firewall
@@ -187,6 +190,22 @@ func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACRe
 	}
 	defer end()
 	return ExplainMAC(k, o, mac, want)
+}
+
+// Overlays returns the VXLAN devices of the namespace at path that have a VNI and are ports of bridges, by their names.
+func Overlays(path string) (list []Overlay, err error) {
+	k, end, err := openKernel(path)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	for _, l := range k.links {
+		if bridge := k.Link(l.Master); l.VNI != 0 && bridge.Index != 0 {
+			list = append(list, Overlay{Device: l.Name, Bridge: bridge.Name, VNI: l.VNI})
+		}
+	}
+	slices.SortFunc(list, func(a, b Overlay) int { return strings.Compare(a.Device, b.Device) })
+	return list, nil
 }
 
 // openKernel reads the interfaces of the namespace at path. The caller calls end when it has asked.

@@ -39,6 +39,7 @@ const mostListed = 8
 type Overlay struct {
 	Device string // VXLAN
 	Bridge string // that the device is a port of
+	VNI    uint32 // as [Overlays] has it; else it may be 0
 }
 
 // WantMAC is where a MAC of an overlay should be: behind a VTEP, at a port of the bridge, or nowhere.

@@ -281,6 +281,9 @@ func (k *Kernel) Ask(p Packet) (r Route, errno unix.Errno, err error) {
 	if p.IIF.Index != 0 {
 		list = append(list, number(unix.RTA_IIF, uint32(p.IIF.Index)))
 	}
+	if p.OIF.Index != 0 && p.IIF.Index == 0 {
+		list = append(list, number(unix.RTA_OIF, uint32(p.OIF.Index)))
+	}
 	if p.Mark != 0 {
 		list = append(list, number(unix.RTA_MARK, p.Mark))
 	}

@@ -306,14 +306,14 @@ func parseLink(b []byte) (l Link, err error) {
 		case unix.IFLA_MASTER:
 			l.Master = int(word(v))
 		case unix.IFLA_LINKINFO:
-			l.Table = tableOfVRF(v)
+			l.Table, l.VNI = infoOf(v)
 		}
 	}
 	return l, nil
 }
 
-// tableOfVRF returns the table of a VRF's device, 0 for any other.
-func tableOfVRF(v []byte) (table uint32) {
+// infoOf returns the table of a VRF's device, and the VNI of a VXLAN device; 0 for any other.
+func infoOf(v []byte) (table, vni uint32) {
 	kind := ""
 	for typ, a := range attributes(v) {
 		switch typ {
@@ -321,11 +321,14 @@ func tableOfVRF(v []byte) (table uint32) {
 			kind = text(a)
 		case unix.IFLA_INFO_DATA:
 			for typ, d := range attributes(a) {
-				if kind == "vrf" && typ == iflaVRFTable {
+				switch {
+				case kind == "vrf" && typ == iflaVRFTable:
 					table = word(d)
+				case kind == "vxlan" && typ == unix.IFLA_VXLAN_ID:
+					vni = word(d)
 				}
 			}
 		}
 	}
-	return table
+	return table, vni
 }

@@ -13,7 +13,10 @@ type Packet struct {
 	Src netip.Addr // may be invalid: it matches rules without From only
 	// IIF is the interface that the packet came in by; the zero value is a packet of this
 	// host's own, which rules match as from lo.
-	IIF  Link
+	IIF Link
+	// OIF is the link that a link-local Dst is on, as its zone says; the zero value is any. Routes over others do
+	// not count.
+	OIF  Link
 	Mark uint32 // of the firewall, when routes are looked up
 	MAC  net.HardwareAddr
 }
@@ -27,6 +30,9 @@ func (p Packet) String() string {
 	}
 	if p.IIF.Index != 0 {
 		fmt.Fprintf(&b, " iif %s", p.IIF.Name)
+	}
+	if p.OIF.Index != 0 && p.IIF.Index == 0 {
+		fmt.Fprintf(&b, " oif %s", p.OIF.Name)
 	}
 	if p.Mark != 0 {
 		fmt.Fprintf(&b, " mark %#x", p.Mark)
@@ -44,6 +50,7 @@ type Link struct {
 	// any other interface.
 	Master int
 	Table  uint32
+	VNI    uint32 // of a VXLAN device; 0 for any other interface, and for one without a VNI of its own
 }
 
 // Neighbour is an entry of the neighbour table.

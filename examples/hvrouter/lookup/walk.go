@@ -121,7 +121,7 @@ func (d *Decision) table(t Tables, r *Rule, p Packet, s *Step) (over bool, err e
 	}
 	sortRoutes(list)
 	for _, one := range list {
-		if one.TOS != 0 { // of packets with that TOS only; ours have none
+		if one.TOS != 0 || !onLink(one, p) { // of packets with that TOS only; ours have none
 			continue
 		}
 		s.Routes = append(s.Routes, one)
@@ -161,6 +161,12 @@ func (d *Decision) table(t Tables, r *Rule, p Packet, s *Step) (over bool, err e
 	return false, nil
 }
 
+// onLink reports whether a route is for the link that the packet's destination is on (RT6_LOOKUP_F_IFACE). One that has
+// no interface, since it drops, is for all.
+func onLink(r Route, p Packet) bool {
+	return p.OIF.Index == 0 || len(r.Hops) == 0 || slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.IfIndex == p.OIF.Index })
+}
+
 // suppressed is fib4_rule_suppress and fib6_rule_suppress: what rejects is never left out,
 // since the lookup has ended with an error by then.
 func suppressed(r *Rule, route Route) bool {
@@ -188,7 +194,7 @@ func usable(t Tables, h Hop, six bool) bool {
 
 // vrfTable returns the table of the VRF that a packet is in, 0 for none.
 func vrfTable(t Tables, p Packet) uint32 {
-	l := t.Link(p.IIF.Index)
+	l := t.Link(cmp.Or(p.IIF.Index, p.OIF.Index))
 	if l.Table != 0 {
 		return l.Table
 	}
@@ -201,7 +207,7 @@ func matches(t Tables, r *Rule, p Packet) (ok bool, unsure string) {
 	master := t.Link(t.Link(p.IIF.Index).Master)
 	switch {
 	case r.IIF != "" && r.IIF != iif && (master.Table == 0 || r.IIF != master.Name):
-	case r.OIF != "": // no socket is bound to an interface
+	case r.OIF != "" && (p.IIF.Index != 0 || r.OIF != p.OIF.Name): // no socket is bound to an interface; a zone is as good
 	case (r.Mark^p.Mark)&r.Mask != 0:
 	case r.L3MDev && vrfTable(t, p) == 0:
 	case r.UIDs && r.UIDLow > 0: // we are root, and so is what is forwarded
