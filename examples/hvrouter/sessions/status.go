@@ -33,7 +33,12 @@ type NextHop struct {
 }
 
 // Status returns the sessions of a configuration.
-func (s *Speakers) Status(c *config.Config) (list []Status) {
+func (s *Speakers) Status(c *config.Config) []Status { return s.states(c, true) }
+
+// States is Status without Advertised, for which all that is advertised is gone through.
+func (s *Speakers) States(c *config.Config) []Status { return s.states(c, false) }
+
+func (s *Speakers) states(c *config.Config, count bool) (list []Status) {
 	for _, dom := range c.Domains {
 		m, ok := s.member(dom.Name)
 		if !ok || m.no > 0 {
@@ -48,7 +53,10 @@ func (s *Speakers) Status(c *config.Config) (list []Status) {
 		for _, r := range sessions {
 			k := peering.SessionKey(r)
 			one := Status{Domains: strings.Join(names, ","), NetNS: c.NetNSOf(r, dom.Name), Reflector: r,
-				Peer: peers[k], NextHops: m.nextHopsOf(r), Advertised: m.countAdvertised(peers[k])}
+				Peer: peers[k], NextHops: m.nextHopsOf(r)}
+			if count {
+				one.Advertised = m.countAdvertised(peers[k])
+			}
 			if d, off := disabled[k]; off {
 				one.Disabled = &d
 			}
