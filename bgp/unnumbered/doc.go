@@ -4,7 +4,8 @@
 //
 // A [Tracker] is pure: it has no goroutine, clock or socket. Its owner reports the links with our
 // addresses, the advertisements heard and how the sessions are, and has a session with each
-// neighbour that [Tracker.Neighbors] lists, for as long as it is listed. Package
+// neighbour that [Tracker.Neighbors] lists, for as long as it is listed. A [Prober], as pure, says which
+// of the advertisements count: those whose senders answer neighbour solicitations. Package
 // github.com/hyperfib/hyperfib/ndp hears and sends advertisements, and package
 // github.com/hyperfib/hyperfib/bgp has the sessions; examples/hvrouter puts them together.
 //
@@ -22,7 +23,16 @@
 // neighbours of an interface have a session or are tried at a time. One that gets no session
 // within [Config.Patience] gives its place to the next who waits, and is tried again when all
 // others have been. The routers that had a session go first. At most [Config.Known] are
-// remembered; where more are heard, only those make room that were tried in vain.
+// remembered; where more are heard, those make room that were tried in vain, and those of the MAC that
+// has the most.
+//
+// An advertisement can be forged at no cost, by the hundred a second. Whoever has the address that it comes
+// from answers for it, so an advertisement counts when its address has been asked for and has answered. A host
+// may answer for as many addresses as it likes: places, and those that are remembered, are shared by MACs. The
+// addresses of one MAC leave places to another at once, until that has as many. So with fewer MACs than places a
+// router that comes is tried at once, or after Patience if its MAC has as many places as the others. Who forges
+// MACs as well and answers for all of them keeps a router out that has a new MAC, but not one whose MAC had
+// a session: it is tried after Patience at the latest. A session is never ended for somebody who waits.
 //
 // RFC 4861 (Neighbor Discovery), RFC 4271 (BGP identifier), RFC 8950, Section 4 (IPv4 routes on such
 // sessions). There is no RFC for the way in which neighbours are found.

@@ -10,19 +10,24 @@ import (
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
-// bench plays testdata/*.txt: a Tracker, and what changes of its list of neighbours. The inputs:
+// bench plays testdata/*.txt: a Tracker, what changes of its list of neighbours, and a Prober. The inputs:
 //
 //	config max N known N
 //	link NAME INDEX LOCAL|-       an interface, with our address
 //	unlink NAME
 //	ra INDEX ADDR MAC             an advertisement; MAC is a number; "returned" is what Heard reports
-//	flood INDEX FROM N            N advertisements of as many addresses and MACs, beginning with fe80::FROM
+//	flood INDEX FROM N [MAC]      N advertisements of as many addresses, beginning with fe80::FROM, and as many MACs, or one
+//	advertised ADDR               an advertisement, before its sender has answered: "ask" is that it is to be asked
+//	forged FROM N                 N of them, beginning with fe80::FROM: how many are to be asked
+//	answered INDEX ADDR MAC       an answer; one that counts is an advertisement for the Tracker
+//	pending                       how many were asked
 //	up NAME ADDR ID AS [synced]   the session with a listed neighbour
 //	retained NAME ADDR ID AS      it is down, and its routes are retained
 //	down NAME ADDR
 //	known NAME
 type bench struct {
 	t    *Tracker
+	p    Prober
 	list []Neighbor
 }
 
@@ -93,8 +98,32 @@ func (b *bench) Do(now time.Time, w []string) (out []string, err error) {
 	case "flood":
 		from, n := number(w[2], 16), number(w[3], 10)
 		for i := range n {
-			b.t.Heard(now, number(w[1], 10), netip.MustParseAddr(fmt.Sprintf("fe80::%x", from+i)), mac(from+i))
+			m := from + i
+			if len(w) > 4 {
+				m = number(w[4], 10)
+			}
+			b.t.Heard(now, number(w[1], 10), netip.MustParseAddr(fmt.Sprintf("fe80::%x", from+i)), mac(m))
 		}
+	case "advertised":
+		if b.p.Advertised(now, netip.MustParseAddr(w[1])) {
+			out = append(out, "ask")
+		}
+	case "forged":
+		asked := 0
+		for i := range number(w[2], 10) {
+			if b.p.Advertised(now, netip.MustParseAddr(fmt.Sprintf("fe80::%x", number(w[1], 16)+i))) {
+				asked++
+			}
+		}
+		out = append(out, fmt.Sprint("ask ", asked))
+	case "answered":
+		a := netip.MustParseAddr(w[2])
+		if !b.p.Answered(now, a) {
+			return []string{"not asked"}, nil
+		}
+		b.t.Heard(now, number(w[1], 10), a, mac(number(w[3], 10)))
+	case "pending":
+		out = append(out, fmt.Sprint(b.p.Pending(now)))
 	case "up", "down", "retained":
 		s := Session{Up: w[0] == "up", Retained: w[0] == "retained"}
 		if s.alive() {
@@ -176,4 +205,90 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	t.Error("the real neighbour was never tried")
+}
+
+// TestForgeries: 300 forged advertisements a second, by hosts that nobody is and by one that answers for all of its
+// addresses, with one MAC, a few, or as many. A router that comes back with another address, and another MAC, is tried as soon as
+// it has answered, or when a turn ends, if others have as many places as it has; where each forgery has a MAC of its own and is
+// answered, that holds for a router whose MAC is the same as before. Memory is bounded, and the sessions of others stay.
+func TestForgeries(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		answers  bool
+		macs     int // how many MACs the forgeries have; 0: one each
+		sameMAC  bool
+		patience time.Duration // how long the router waits for its place
+	}{
+		{name: "nobody answers"},
+		{name: "one host answers", answers: true, macs: 1},
+		{name: "three hosts answer", answers: true, macs: 3, patience: 5 * time.Second},
+		{name: "as many hosts answer", answers: true, sameMAC: true, patience: 5 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fe80::%x:%x", i>>16+1, i&0xffff)) }
+			mac := func(i int) [6]byte { return [6]byte{2, byte(i >> 16), byte(i >> 8), byte(i)} }
+			var p Prober
+			tr := New(Config{})
+			now := scenario.Epoch
+			tr.SetLink(now, Link{Interface: "eth0", IfIndex: 1, Local: netip.MustParseAddr("fe80::1")})
+			hear := func(a netip.Addr, m [6]byte, answers bool) {
+				if p.Advertised(now, a) && answers && p.Answered(now, a) {
+					tr.Heard(now, 1, a, m)
+				}
+			}
+			listed := func(a netip.Addr) (n Neighbor, ok bool) {
+				for _, n := range tr.Neighbors() {
+					if n.Addr == a {
+						return n, true
+					}
+				}
+				return n, false
+			}
+			up := func(a netip.Addr, id string) {
+				t.Helper()
+				n, ok := listed(a)
+				if !ok {
+					t.Fatalf("%v is not listed after %v", a, now.Sub(scenario.Epoch))
+				}
+				tr.Session(now, n, Session{Up: true, RouterID: netip.MustParseAddr(id), AS: 65001, Synced: true})
+			}
+			router, other := netip.MustParseAddr("fe80::a"), netip.MustParseAddr("fe80::b")
+			hear(router, [6]byte{2, 0xa}, true)
+			up(router, "10.0.0.1")
+			hear(other, [6]byte{2, 0xb}, true)
+			up(other, "10.0.0.2")
+			const perSecond = 300
+			due := time.Time{}
+			for i := range 25 * perSecond {
+				now = now.Add(time.Second / perSecond)
+				m := mac(i)
+				if c.macs > 0 {
+					m = mac(i % c.macs)
+				}
+				hear(addr(i), m, c.answers)
+				tr.Advance(now)
+				if _, ok := listed(other); !ok {
+					t.Fatal("the session with the other router is given up")
+				}
+				if n := tr.Known("eth0"); n > 64 || p.Pending(now) > 4096 {
+					t.Fatalf("%d known, %d asked", n, p.Pending(now))
+				}
+				if i%(10*perSecond) == 10*perSecond-1 { // another address each 10 s
+					m := [6]byte{2, 0xa}
+					if !c.sameMAC {
+						m[2] = byte(i / perSecond / 10 % 2)
+					}
+					if n, ok := listed(router); ok {
+						tr.Session(now, n, Session{Retained: true, RouterID: netip.MustParseAddr("10.0.0.1"), AS: 65001})
+					}
+					router, due = netip.MustParseAddr(fmt.Sprintf("fe80::a:0:0:%x", i)), now.Add(c.patience)
+					hear(router, m, true)
+				}
+				if _, ok := listed(router); !due.IsZero() && (ok || !now.Before(due)) {
+					up(router, "10.0.0.1")
+					due = time.Time{}
+				}
+			}
+		})
+	}
 }

@@ -128,8 +128,9 @@ func (t *Tracker) RemoveLink(name string) { delete(t.links, name) }
 
 // Heard reports a router advertisement that came in on an interface, from a link-local address
 // and a MAC, whatever the router says of itself: one that is no default router may speak BGP. It
-// must have passed the checks of RFC 4861, Section 6.1.2. What comes from no link-local address or
-// over an unknown interface counts for nothing.
+// must have passed the checks of RFC 4861, Section 6.1.2, and its sender must have answered for the
+// address ([Prober]), from that MAC. What comes from no link-local address or over an unknown interface
+// counts for nothing.
 //
 // Returned reports that n, a neighbour that was listed already and has no session, is a router that is back at
 // an address that it had left: it was last heard at another one. What was tried in vain meanwhile says
@@ -142,7 +143,7 @@ func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte
 	}
 	r := l.routers[from]
 	if r == nil {
-		if !t.room(now, l) {
+		if !t.room(l, mac) {
 			return Neighbor{}, false
 		}
 		r = &router{addr: from, first: now}
@@ -194,24 +195,6 @@ func (t *Tracker) byIndex(ifindex int) *link {
 		}
 	}
 	return nil
-}
-
-// room makes room for a router on a link, and reports whether there is some.
-func (t *Tracker) room(now time.Time, l *link) bool {
-	if len(l.routers) < t.cfg.Known {
-		return true
-	}
-	var worst *router // tried in vain, and not heard for the longest time
-	for _, r := range l.sorted() {
-		if !r.session.alive() && !r.tried && r.attempts > 0 && (worst == nil || r.heard.Before(worst.heard)) {
-			worst = r
-		}
-	}
-	if worst == nil {
-		return false
-	}
-	delete(l.routers, worst.addr)
-	return true
 }
 
 // Session reports how the session with a neighbour is now.
@@ -283,29 +266,7 @@ func (t *Tracker) choose(now time.Time, l *link) {
 		return
 	}
 	t.pair(now, all)
-	var waiting []*router
-	places := t.cfg.Max
-	for _, r := range all {
-		switch {
-		case r.twin != nil:
-		case r.session.alive(), r.tried && now.Before(r.began.Add(t.cfg.Patience)):
-			places--
-		default:
-			waiting = append(waiting, r)
-		}
-	}
-	slices.SortStableFunc(waiting, prefer)
-	for i, r := range waiting {
-		if r.tried && len(waiting) > places { // its time is over
-			r.proven = false
-			r.attempts++
-		}
-		if i >= places {
-			r.tried = false
-		} else if !r.tried || len(waiting) > places {
-			r.tried, r.began = true, now
-		}
-	}
+	t.allot(now, all)
 }
 
 // pair finds routers that have two sessions with us, from two addresses: the older one has its twin
@@ -314,6 +275,9 @@ func (t *Tracker) pair(now time.Time, all []*router) {
 	for _, r := range all {
 		if r.twin != nil && !r.twin.session.Up && r.twin.twin == nil {
 			r.twin = nil
+		}
+		if !r.session.alive() {
+			continue
 		}
 		for _, o := range all {
 			if o.replaces(r) && (o.session.Synced || !now.Before(o.since.Add(t.cfg.Overlap))) {
@@ -333,24 +297,6 @@ func (t *Tracker) pair(now time.Time, all []*router) {
 func (r *router) replaces(o *router) bool {
 	return r != o && r.session.Up && o.session.alive() && r.session.RouterID == o.session.RouterID && r.session.AS == o.session.AS &&
 		(r.since.After(o.since) || r.since.Equal(o.since) && r.addr.Compare(o.addr) > 0)
-}
-
-// prefer orders those that wait for a place: who had a session, then who was tried the least, then
-// who was tried or heard of first.
-func prefer(a, b *router) int {
-	first := func(r *router) int {
-		if r.proven && !r.tried {
-			return 0
-		}
-		return 1
-	}
-	tries := func(r *router) int {
-		if r.tried {
-			return r.attempts + 1
-		}
-		return r.attempts
-	}
-	return cmp.Or(first(a)-first(b), cmp.Compare(tries(a), tries(b)), a.began.Compare(b.began), a.first.Compare(b.first))
 }
 
 // Deadline returns when Advance has something to do, the zero time if never.
