@@ -17,6 +17,7 @@ const (
 	icmp6Echo, icmp6EchoReply = 128, 129
 	icmp6Solicit, icmp6Advert = 135, 136
 	icmp6RouterSolicit        = 133
+	icmp6RouterAdvert         = 134
 	icmp6Redirect             = 137
 	icmp6Parameter            = 4
 	icmp6Listeners, icmp6Gone = 131, 132

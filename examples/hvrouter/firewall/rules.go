@@ -145,6 +145,18 @@ func (b *builder) raw() chain {
 	return c
 }
 
+// Bounds on the router advertisements that the kernel hears of an uplink. Each is an entry of the neighbour table
+// for its source (ndisc_router_discovery: __neigh_lookup), also where the kernel does nothing else with it. It can't be
+// evicted for 5 s (neigh_forced_gc), and if its sender answers the daemon's question, for as long as it is reachable: up
+// to 45 s (RFC 4861, Section 6.3.2: REACHABLE_TIME, MAX_RANDOM_FACTOR). With 205 a second from as many addresses the
+// table of 1,024 (gc_thresh3) is full, and nobody new can be sent anything. So an uplink has some 200. A router
+// sends no more than one to all in 3 s (RFC 4861, Section 10). The daemon hears them all the same: it has a socket that
+// is before all rules.
+const (
+	advertRate  = 4
+	advertBurst = 16
+)
+
 // input is the way to the hypervisor itself.
 func (b *builder) input() {
 	c := chain{name: "input", hook: nftables.ChainHookInput, priority: nftables.ChainPriorityFilter}
@@ -155,6 +167,9 @@ func (b *builder) input() {
 		}
 		b.vtepErrors(&c, underlay)
 	}
+	in := b.from()
+	c.drop("advertisement-flood", b.icmp6(icmp6RouterAdvert), among(b.uplinks, in),
+		overRate(b.rates("advertisements", "of routers, on uplinks", in), advertRate, advertBurst, in))
 	c.add(b.notFrom(b.guests), accept())
 	b.toHypervisor(&c)
 	b.put(c)
