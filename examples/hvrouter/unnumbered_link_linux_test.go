@@ -17,6 +17,7 @@ import (
 func (k *rack) share() *nstest.NS {
 	bridge := nstest.New(k.t, "bridge")
 	bridge.IP("link add br0 type bridge mcast_snooping 0")
+	bridge.Sysctl("net/ipv6/conf/br0/disable_ipv6", "1") // a switch, and no host
 	bridge.IP("link set br0 up")
 	for _, link := range []string{"a.public", "b.public"} {
 		k.hv.IP("link del " + link)
