@@ -276,6 +276,10 @@ func overlayExplain(t *testing.T, h *host, vm1, vm2 *vm) {
 			"not advertised: it is not ours; what peers announce is not passed on"}},
 		{vm1.mac(), []string{"vx100: frames for 02:00:00:00:00:01 go to the port vm1.x of br100", "fdb 02:00:00:00:00:01 dev vm1.x sticky master br100 static", "neighbour 192.168.5.1 dev br100",
 			"vx100: wanted at vm1.x, of guest vm1", "of guest vm1: announced", "peer 172.22.15.126", "advertised: 192.168.5.1, 2001:db8:5::1, the MAC alone"}},
+		{"192.168.5.2", []string{"vx100: 192.168.5.2 is at 02:00:00:00:00:02 by the neighbours of br100\n  neighbour 192.168.5.2 dev br100 lladdr 02:00:00:00:00:02 noarp proto hvrouter\nvx100: 192.168.5.2 is wanted at 02:00:00:00:00:02\n  with 02:00:00:00:00:02 by VTEP 172.22.2.2: used\n",
+			"vx100: frames for 02:00:00:00:00:02 go to vx100, vx100 sends them to VTEP 172.22.2.2", "vx100: wanted behind VTEP 172.22.2.2"}},
+		{"2001:db8:5::1", []string{"vx100: 2001:db8:5::1 is at 02:00:00:00:00:01 by the neighbours of br100", "  with 02:00:00:00:00:01 by VTEP 172.22.2.1, of guest vm1: announced", "vx100: wanted at vm1.x, of guest vm1"}},
+		{"192.168.5.77", []string{"vx100: br100 has no neighbour 192.168.5.77: ARP and neighbour discovery for it are flooded\nvx100: 192.168.5.77 is wanted nowhere: nobody announces it\n"}},
 		{"02:00:00:00:00:77", []string{"vx100: frames for 02:00:00:00:00:77 are flooded to all ports of br100; vx100 floods them to 172.22.2.2", "vx100: wanted nowhere"}},
 	} {
 		explains(t, h, test.mac, test.want...)
@@ -283,6 +287,10 @@ func overlayExplain(t *testing.T, h *host, vm1, vm2 *vm) {
 	var e api.MACExplanation
 	if err := json.Unmarshal([]byte(h.cli("explain", vm2.mac(), "-j")), &e); err != nil || len(e.Overlays) != 1 || len(e.Overlays[0].Routes) != 3 || e.Overlays[0].VNI != 100 {
 		t.Errorf("%+v, %v", e, err)
+	}
+	var a api.AddressExplanation
+	if err := json.Unmarshal([]byte(h.cli("explain", "192.168.5.2", "vni", "100", "-j")), &a); err != nil || a.Overlay != "vx100" || a.Kernel.MAC != vm2.mac() || len(a.MACs) != 1 || a.MACs[0].MAC != vm2.mac() {
+		t.Errorf("%+v, %v", a, err)
 	}
 	if out := h.cli("explain", "02:00:00:00:00:77"); !strings.Contains(out, "no overlay knows 02:00:00:00:00:77") {
 		t.Error(out)

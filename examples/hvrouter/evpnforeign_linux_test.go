@@ -21,6 +21,7 @@ func TestEVPNForeign(t *testing.T) {
 	vm1.reaches(t, 2)
 	overlayForeign(t, one, vm1)
 	overlayDisplaced(t, one, vm2)
+	overlayStranger(t, one, vm2)
 	vm1.reaches(t, 2)
 }
 
@@ -77,4 +78,23 @@ func overlayDisplaced(t *testing.T, h *host, other *vm) {
 			return strings.Contains(h.hv.Exec("bridge", "fdb", "show", "dev", "vx100"), test.ours)
 		})
 	}
+}
+
+// overlayStranger: explain of an address whose neighbour another program has made says so first, and where both MACs are.
+func overlayStranger(t *testing.T, h *host, other *vm) {
+	h.hv.IP("neigh replace 192.168.5.2 lladdr 02:00:00:00:00:77 dev br100 nud noarp extern_learn protocol zebra")
+	var out []byte
+	defer func() {
+		h.hv.IP("neigh del 192.168.5.2 dev br100")
+		if t.Failed() {
+			t.Logf("explain:\n%s", out)
+		}
+	}()
+	nstest.Wait(t, 10*time.Second, "explain naming the stranger's neighbour", func() bool {
+		cmd := h.command("explain", "192.168.5.2", "vni", "100", "-api", h.path("api.sock"))
+		out, _ = cmd.Output()
+		const want = "DIFFERENCE: neighbour 192.168.5.2 on br100 is at 02:00:00:00:00:77, want 02:00:00:00:00:02\nvx100: 192.168.5.2 is at 02:00:00:00:00:77 by the neighbours of br100\n"
+		return cmd.ProcessState.ExitCode() == 1 && strings.HasPrefix(string(out), want) && strings.Count(string(out), "is at 02:00:00:00:00:77, want") == 1 &&
+			strings.Contains(string(out), "frames for 02:00:00:00:00:77 are flooded") && strings.Contains(string(out), "frames for "+other.mac()+" go to vx100")
+	})
 }

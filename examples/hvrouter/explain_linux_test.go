@@ -46,6 +46,9 @@ func TestExplainAlone(t *testing.T) {
 	asks("fe80::7%up.a from up.c -source fe80::9", 2, "what comes from up.c cannot go to a link-local address on up.a")
 	asks("02:00:00:00:00:02 vni 7", 0, alone, without, "the overlays are the VXLAN devices of this namespace", "vx7: frames for 02:00:00:00:00:02 go to vx7, vx7 sends them to VTEP 172.22.2.2")
 	asks("02:00:00:00:00:02", 0, alone, "vx7 sends them to VTEP 172.22.2.2")
+	h.hv.IP("neigh add 192.168.5.2 lladdr 02:00:00:00:00:02 dev br7 nud permanent")
+	asks("192.168.5.2 vni 7", 0, alone, without, "vx7: 192.168.5.2 is at 02:00:00:00:00:02 by the neighbours of br7", "vx7 sends them to VTEP 172.22.2.2")
+	asks("192.168.5.2 vni 8", 2, "VNI 8: not found")
 	asks("02:00:00:00:00:02 vni 8", 2, "VNI 8: not found")
 
 	h.write("hv.yaml", findConfig)

@@ -25,7 +25,7 @@ import (
 
 // examples are values of parameters about which the daemon of TestRunning has something to say.
 var examples = map[string]string{
-	"advertised": "198.51.100.126", "received": "198.51.100.126", "peer": "198.51.100.126", "domain": "public", "event": "*", "from": "vm1", "guest": "vm1",
+	"address": "192.168.5.1", "advertised": "198.51.100.126", "received": "198.51.100.126", "peer": "198.51.100.126", "domain": "public", "event": "*", "from": "vm1", "guest": "vm1",
 	"interface": "", "kind": "guest-to-hypervisor", "last": "3", "mac": "02:00:00:00:00:07", "overlay": "vx100", "prefix": "203.0.113.3", "profile": "goroutine", "recent": "1", "since": "2020-01-01T00:00:00Z", "source": "203.0.113.1", "table": "90", "vni": "100", "vtep": "172.22.2.1",
 }
 

@@ -43,6 +43,12 @@ func (b *backend) Explain(q Question) (Explanation, error) {
 	}
 	return Explanation{Prefix: q.Prefix.String(), From: q.From}, nil
 }
+func (b *backend) ExplainAddress(q AddressQuestion) (AddressExplanation, error) {
+	if q.VNI == 404 {
+		return AddressExplanation{}, fmt.Errorf("VNI 404: %w", ErrNotFound)
+	}
+	return AddressExplanation{Address: q.Addr, VNI: q.VNI}, nil
+}
 func (b *backend) ExplainMAC(q MACQuestion) (MACExplanation, error) {
 	if q.VNI == 404 {
 		return MACExplanation{}, fmt.Errorf("VNI 404: %w", ErrNotFound)
@@ -116,6 +122,10 @@ func statusTests() []statusTest {
 		{"GET", "/v1/fib?table=90", "", nil, 200, "[]"},
 		{"GET", "/v1/explain?prefix=::ffff:192.0.2.1", "", nil, 200, "192.0.2.1/32"},
 		{"GET", "/v1/explain/mac?mac=02-00-00-00-00-0A&vni=16777215", "", nil, 200, "02000000000a of 16777215"},
+		{"GET", "/v1/explain/address?address=192.168.5.2&vni=100", "", nil, 200, `"address": "192.168.5.2"`},
+		{"GET", "/v1/explain/address?address=192.168.5.2&vni=404", "", nil, 404, "VNI 404: not found"},
+		{"GET", "/v1/explain/address?address=192.168.5.2", "", nil, 400, "is not a number from 1 to 16777215"},
+		{"GET", "/v1/explain/address?address=fe80::2%25eth0&vni=100", "", nil, 400, "is no address of a guest"},
 		{"GET", "/v1/explain/mac?mac=0200.0000.000a", "", nil, 200, "02000000000a of 0"},
 		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&vni=404", "", nil, 404, "VNI 404: not found"},
 		{"GET", "/v1/explain/mac?mac=02:00:00:00:00:0a&vni=0", "", nil, 400, "is not a number from 1 to 16777215"},

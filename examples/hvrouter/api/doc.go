@@ -20,6 +20,7 @@
 //	GET    /v1/evpn            []EVPN        ?overlay=NAME, ?guest=NAME, ?mac=MAC, ?vtep=ADDRESS
 //	GET    /v1/explain         Explanation   ?prefix=PREFIX, ?from=GUEST, ?source=ADDRESS
 //	GET    /v1/explain/mac     MACExplanation   ?mac=MAC, ?vni=VNI
+//	GET    /v1/explain/address AddressExplanation ?address=ADDRESS, ?vni=VNI
 //	GET    /v1/diff            []Difference
 //	POST   /v1/guests          guests, one or a list, as in the configuration file
 //	PUT    /v1/guests          the same guests, changed

@@ -61,13 +61,18 @@ func ParseMACQuestion(mac, vni string) (q MACQuestion, err error) {
 	}
 	q.MAC = [6]byte(m)
 	if vni != "" {
-		n, err := strconv.ParseUint(vni, 10, 24)
-		if err != nil || n == 0 {
-			return q, fmt.Errorf("vni: %q is not a number from 1 to 16777215", vni)
-		}
-		q.VNI = uint32(n)
+		q.VNI, err = parseVNI(vni)
+		return q, err
 	}
 	return q, nil
+}
+
+func parseVNI(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 24)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("vni: %q is not a number from 1 to 16777215", text)
+	}
+	return uint32(n), nil
 }
 
 // explainMAC answers a question: mac and vni. What is wrong with it is the client's mistake.

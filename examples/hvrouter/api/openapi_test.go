@@ -112,6 +112,8 @@ var operations = []operation{
 	{pattern: "GET /v1/explain", summary: "What happens to packets to one destination, and why.", query: []parameter{{name: "prefix", description: "The destination: an address, or a prefix, of which the first address stands for all.", schema: stringType, required: true},
 		{name: "from", description: "The guest or the interface that the packets come from; without it this host sends them.", schema: stringType},
 		{name: "source", description: "Their source address; without it the guest's own.", schema: stringType}}, answer: Explanation{}, codes: []int{404, 500}},
+	{pattern: "GET /v1/explain/address", summary: "Which MAC a guest's address in an overlay has, where frames for it go, and why.", query: []parameter{{name: "address", description: "The guest's address.", schema: stringType, required: true},
+		{name: "vni", description: "The VNI of the overlay.", schema: stringType, required: true}}, answer: AddressExplanation{}, codes: []int{404, 500}},
 	{pattern: "GET /v1/explain/mac", summary: "Where frames for a MAC go in the overlays, and why.", query: []parameter{{name: "mac", description: "The MAC.", schema: stringType, required: true},
 		{name: "vni", description: "Only in the overlay with this VNI; without it in all that know the MAC.", schema: stringType}}, answer: MACExplanation{}, codes: []int{404, 500}},
 	{pattern: "GET /v1/diff", summary: "In what the kernel differs from what is desired.", answer: []Difference{}},

@@ -45,6 +45,9 @@ func (b full) Domains() []Domain                     { return filled[[]Domain]()
 func (b full) EVPN() []EVPN                          { return filled[[]EVPN]() }
 func (b full) Drops() []Drop                         { return filled[[]Drop]() }
 func (b full) Explain(Question) (Explanation, error) { return filled[Explanation](), b.fail }
+func (b full) ExplainAddress(AddressQuestion) (AddressExplanation, error) {
+	return filled[AddressExplanation](), b.fail
+}
 func (b full) ExplainMAC(MACQuestion) (MACExplanation, error) {
 	return filled[MACExplanation](), b.fail
 }
@@ -163,6 +166,8 @@ func (o operation) example() (path, body string) {
 	switch o.pattern {
 	case "GET /v1/explain":
 		path += "?prefix=192.0.2.1"
+	case "GET /v1/explain/address":
+		path += "?address=192.0.2.1&vni=100"
 	case "GET /v1/explain/mac":
 		path += "?mac=02:00:00:00:00:01"
 	case "GET /v1/routes":
@@ -235,6 +240,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		}
 	}
 	d.ask(t, Handler(&backend{}), "GET", "/v1/explain?prefix=192.0.2.1&from=nobody", "")
+	d.ask(t, Handler(&backend{}), "GET", "/v1/explain/address?address=192.0.2.1&vni=404", "")
 	d.ask(t, Handler(&backend{}), "GET", "/v1/explain/mac?mac=02:00:00:00:00:01&vni=404", "")
 	for _, test := range []string{"rib?domain=x", "neighbours?guest=x", "firewall?kind=x", "bfd?peer=x", "evpn?mac=x"} {
 		if w := d.ask(t, Handler(&backend{}), "GET", "/v1/"+test, ""); w.Code != http.StatusNotFound {

@@ -41,6 +41,8 @@ type Backend interface {
 	Explain(Question) (Explanation, error)
 	// ExplainMAC returns [ErrNotFound] if no overlay has the VNI.
 	ExplainMAC(MACQuestion) (MACExplanation, error)
+	// ExplainAddress returns [ErrNotFound] if no overlay has the VNI.
+	ExplainAddress(AddressQuestion) (AddressExplanation, error)
 	Diff() []Difference
 	// Put adds guests, or replaces those that came this way: all of them or none.
 	Put([]config.Entry) error
@@ -165,6 +167,7 @@ func register(b Backend, handle func(pattern string, h func(http.ResponseWriter,
 	plain("/v1/status", func() any { return b.Status() })
 	plain("/v1/diff", func() any { return b.Diff() })
 	get("/v1/explain", func(r *http.Request) (any, error) { return explain(b, r) })
+	get("/v1/explain/address", func(r *http.Request) (any, error) { return explainAddress(b, r) })
 	get("/v1/explain/mac", func(r *http.Request) (any, error) { return explainMAC(b, r) })
 	handle("GET /metrics", metrics(b).ServeHTTP)
 	handle("GET /debug/pprof/", pprof.Index)

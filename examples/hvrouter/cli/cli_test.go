@@ -84,6 +84,21 @@ func (f *fake) Explain(q api.Question) (api.Explanation, error) {
 	}
 	return e, nil
 }
+func (f *fake) ExplainAddress(q api.AddressQuestion) (api.AddressExplanation, error) {
+	f.note("explain %v vni %d", q.Addr, q.VNI)
+	e := api.AddressExplanation{Address: q.Addr, Overlay: "vx100", VNI: q.VNI, Lines: []string{"vx100: wanted at 02:00:00:00:00:02"}, MACs: []api.MACExplanation{}}
+	e.Kernel.Outcome = "vx100: no neighbour"
+	switch q.VNI {
+	case 7:
+		return e, fmt.Errorf("an overlay with the VNI 7: %w", api.ErrNotFound)
+	case 100:
+		e.Kernel.Differences = []string{"neighbour is missing"}
+		one, _ := f.ExplainMAC(api.MACQuestion{VNI: 100})
+		one.Overlays[0].Kernel.Differences = append(one.Overlays[0].Kernel.Differences, "neighbour is missing")
+		e.MACs = append(e.MACs, one)
+	}
+	return e, nil
+}
 func (f *fake) ExplainMAC(q api.MACQuestion) (api.MACExplanation, error) {
 	f.note("explain %x vni %d", q.MAC, q.VNI)
 	e := api.MACExplanation{MAC: "02:00:00:00:00:02", Overlays: []api.OverlayMAC{}}
@@ -276,7 +291,14 @@ func TestCommands(t *testing.T) {
 		{line: "explain 203.0.113.9 from vm9", code: 1, want: "DIFFERENCE: a foreign rule decides"},
 		{line: "explain 02:00:00:00:00:02 vni 101", code: 2, want: "vx101: not known: no such namespace\n"},
 		{line: "explain 02:00:00:00:00:02 vni 101 -j", code: 2, want: `"unread": [`},
-		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, ADDRESS from GUEST, MAC, or MAC vni VNI"},
+		{line: "explain 203.0.113.9 to vm7", code: 2, want: "want ADDRESS, ADDRESS from GUEST, ADDRESS vni VNI, MAC, or MAC vni VNI"},
+		{line: "explain 192.168.5.2 vni 100", code: 1, want: "DIFFERENCE: neighbour is missing\nvx100: no neighbour\nvx100: wanted at 02:00:00:00:00:02\nDIFFERENCE: vx100 has no entry\nvx100: frames for it are dropped\nvx100: wanted behind VTEP 172.22.2.2\n"},
+		{line: "explain 192.168.5.2 vni 102", want: "vx100: no neighbour\n", asked: "explain 192.168.5.2 vni 102"},
+		{line: "explain 192.168.5.2 vni 102 -j", want: `"address": "192.168.5.2"`},
+		{line: "explain 192.168.5.2 vni 7", code: 2, want: "VNI 7: not found"},
+		{line: "explain 192.168.5.2 vni x", code: 2, want: `"x" is not a number from 1 to 16777215`},
+		{line: "explain 192.168.5.0/24 vni 100", code: 2, want: `"192.168.5.0/24" is no address of a guest`},
+		{line: "explain 192.168.5.2 vni 100 -source 192.168.5.3", code: 2, want: "-source is for packets"},
 		{line: "explain 02:00:00:00:00:02 vni 100", code: 1, want: "DIFFERENCE: vx100 has no entry\nvx100: frames for it are dropped\nvx100: wanted behind VTEP 172.22.2.2\n", asked: "explain 020000000002 vni 100"},
 		{line: "explain 02:00:00:00:00:02 vni 100 -j", code: 1, want: `"vni": 100`},
 		{line: "explain 02:00:00:00:00:02", want: "no overlay knows 02:00:00:00:00:02", asked: "explain 020000000002 vni 0"},

@@ -27,6 +27,7 @@ var examples = map[string][]example{
 		{"hvrouter explain 203.0.113.3", "where packets of this hypervisor and of its guests go, and why"},
 		{"hvrouter explain 203.0.113.3 from vm1", "where those of one guest go"},
 		{"hvrouter explain fe80::1%eth1", "where those to a link-local address on a link go"},
+		{"hvrouter explain 192.168.5.2 vni 100", "which MAC a guest's address in an overlay has, and where it is"},
 		{"hvrouter explain 02:00:00:00:00:02 vni 100", "where frames for a MAC go in an overlay, and which routes of EVPN say so"},
 	},
 	"diff": {

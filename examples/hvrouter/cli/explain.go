@@ -34,8 +34,11 @@ func explain(in invocation) int {
 	if _, err := net.ParseMAC(words[0]); err == nil {
 		return in.explainMAC(words, *socket, *file, *source, *asJSON)
 	}
+	if len(words) == 3 && words[1] == "vni" {
+		return in.explainAddress(words[0], words[2], *socket, *file, *source, *asJSON)
+	}
 	if len(words) == 2 || len(words) == 3 && words[1] != "from" {
-		return in.fail(exitUsage, errors.New("want ADDRESS, ADDRESS from GUEST, MAC, or MAC vni VNI"))
+		return in.fail(exitUsage, errors.New("want ADDRESS, ADDRESS from GUEST, ADDRESS vni VNI, MAC, or MAC vni VNI"))
 	}
 	from := ""
 	if len(words) == 3 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -79,4 +80,51 @@ func overlaysAlone(file string) (list []lookup.Overlay, n config.NetNS, without 
 		list = append(list, lookup.Overlay{Device: o.Name, Bridge: o.Bridge, VNI: o.VNI})
 	}
 	return list, c.GuestNetNS(), "", nil
+}
+
+// explainAddress is explain of a guest's address in an overlay.
+func (in invocation) explainAddress(address, vni, socket, file, source string, asJSON bool) int {
+	if source != "" {
+		return in.fail(exitUsage, errors.New("-source is for packets to an address, and not for one in an overlay"))
+	}
+	q, err := api.ParseAddressQuestion(address, vni)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	e, raw, silent, err := explanation(in, socket, func() (api.AddressExplanation, string, error) { return explainAddressAlone(file, q) },
+		"/v1/explain/address", "address", q.Addr.String(), "vni", vni)
+	if err != nil {
+		return in.fail(exitUsage, err)
+	}
+	code := verdict(exitOK, e.Differs(), e.Unread())
+	if silent {
+		code = exitBroken
+	}
+	return in.explained(e.Text(), raw, asJSON, code)
+}
+
+// explainAddressAlone asks the kernel without a daemon: the MAC is the one that the bridge's neighbours have.
+func explainAddressAlone(file string, q api.AddressQuestion) (e api.AddressExplanation, without string, err error) {
+	e = api.AddressExplanation{Address: q.Addr, VNI: q.VNI, Lines: []string{}, MACs: []api.MACExplanation{}}
+	list, n, without, err := overlaysAlone(file)
+	if err != nil {
+		return e, without, err
+	}
+	i := slices.IndexFunc(list, func(o lookup.Overlay) bool { return o.VNI == q.VNI })
+	if i < 0 {
+		return e, without, fmt.Errorf("an overlay with the VNI %d: %w", q.VNI, api.ErrNotFound)
+	}
+	e.Overlay = list[i].Device
+	report := lookup.AskAddress(n.Path(), list[i], q.Addr, nil)
+	report.NetNS = string(n)
+	e.Kernel = *report
+	if m, err := api.ParseMACQuestion(report.MAC, ""); err == nil {
+		m.VNI = q.VNI
+		one, _, err := explainMACAlone(file, m)
+		if err != nil {
+			return e, without, err
+		}
+		e.MACs = append(e.MACs, one)
+	}
+	return e, without, nil
 }

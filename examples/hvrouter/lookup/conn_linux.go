@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -190,6 +191,25 @@ func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACRe
 	}
 	defer end()
 	return ExplainMAC(k, o, mac, want)
+}
+
+// AskAddress explains which MAC an address has in an overlay of the namespace at path; "" is the process's own. What
+// cannot be read is said in the report.
+func AskAddress(path string, o Overlay, addr netip.Addr, want *WantAddress) *AddressReport {
+	r, err := askAddress(path, o, addr, want)
+	if err != nil {
+		return &AddressReport{Unread: []string{err.Error()}, Outcome: fmt.Sprintf("%s: not known: %v", o.Device, err)}
+	}
+	return r
+}
+
+func askAddress(path string, o Overlay, addr netip.Addr, want *WantAddress) (*AddressReport, error) {
+	k, end, err := openKernel(path)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return ExplainAddress(k, o, addr, want)
 }
 
 // Overlays returns the VXLAN devices of the namespace at path that have a VNI and are ports of bridges, by their names.

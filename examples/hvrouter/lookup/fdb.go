@@ -241,15 +241,7 @@ func (r *macReporter) neighbours() (list []Neighbour, err error) {
 	}
 	slices.SortFunc(list, func(a, b Neighbour) int { return a.Addr.Compare(b.Addr) })
 	for _, n := range list {
-		text := fmt.Sprintf("%v dev %s", n.Addr, r.o.Bridge)
-		if len(n.MAC) > 0 {
-			text += fmt.Sprintf(" lladdr %v", n.MAC)
-		}
-		text += " " + n.State
-		if n.Protocol != 0 {
-			text += " proto " + ProtocolName(n.Protocol)
-		}
-		r.Neighbours = append(r.Neighbours, text)
+		r.Neighbours = append(r.Neighbours, neighbourText(n, r.o.Bridge))
 	}
 	return list, nil
 }

@@ -66,3 +66,42 @@ func (c *Core) Place(name string, mac MAC) (p Place, ok bool) {
 	p.Routes = append(p.Routes, useless...)
 	return p, true
 }
+
+// AddressPlace is which MAC an address of an overlay should have, and what each route for it says.
+type AddressPlace struct {
+	MAC    MAC      // zero: none
+	Routes []Listed // of type 2, ours and those of others, that of MAC first
+}
+
+// AddressPlace returns which MAC an address of an overlay should have; ok is false if that has no EVPN. It looks at all routes
+// of others.
+func (c *Core) AddressPlace(name string, addr netip.Addr) (p AddressPlace, ok bool) {
+	s := c.segments[name]
+	if s == nil {
+		return p, false
+	}
+	p.MAC = s.desired.Neighbors[addr]
+	for _, l := range s.listOurs(nil) {
+		if l.Type == evpn.TypeMACIP && l.IP == addr {
+			p.Routes = append(p.Routes, l)
+		}
+	}
+	for id, r := range c.routes {
+		if r.Type != evpn.TypeMACIP || r.IP != addr || !slices.Contains(c.importers(r), s) {
+			continue
+		}
+		l := Listed{Overlay: name, Route: r.Route, VTEP: r.VTEP, Mobility: r.Mobility, Peer: r.Peer}
+		l.State, l.Why = s.standing(id, r)
+		p.Routes = append(p.Routes, l)
+	}
+	slices.SortFunc(p.Routes, func(a, b Listed) int {
+		if first := a.MAC == p.MAC; first != (b.MAC == p.MAC) {
+			if first {
+				return -1
+			}
+			return 1
+		}
+		return a.Compare(b)
+	})
+	return p, true
+}
