@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -73,11 +74,37 @@ func (es Errors) sorted(file string) Errors {
 
 // at makes an error that points at a node.
 func at(node ast.Node, format string, args ...any) *Error {
-	e := &Error{Msg: fmt.Sprintf(format, args...)}
+	e := &Error{Msg: say(format, args)}
 	if node != nil {
 		e.setPosition(node.GetToken())
 	}
 	return e
+}
+
+// mostQuoted is how many octets of a text of the file an error quotes: its line and column say where the rest is.
+const mostQuoted = 160
+
+// say formats a message. A long text of the file in it is shortened.
+func say(format string, args []any) string {
+	args = slices.Clone(args)
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = shorten(s)
+		}
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// shorten returns the beginning of a long text.
+func shorten(s string) string {
+	if len(s) <= mostQuoted {
+		return s
+	}
+	end := mostQuoted - len("...")
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
 }
 
 func (e *Error) setPosition(t *token.Token) {
@@ -98,17 +125,23 @@ func fromYAML(err error) *Error {
 		return &Error{Msg: err.Error()}
 	}
 	// Not its Error: that draws the text around the token, which may be megabytes.
-	e := &Error{Msg: y.GetMessage()}
+	e := &Error{Msg: shorten(y.GetMessage())}
 	e.setPosition(y.GetToken())
 	var overflow *yaml.OverflowError
 	var other *yaml.TypeError
 	switch {
 	case errors.As(err, &overflow):
-		e.Msg = fmt.Sprintf("%s: want %s", overflow.SrcNum, wanted(overflow.DstType))
+		e.Msg = fmt.Sprintf("%s: want %s", shorten(overflow.SrcNum), wanted(overflow.DstType))
 	case errors.As(err, &other):
 		e.Msg = "want " + wanted(other.DstType)
-		if t := y.GetToken(); t != nil && t.Value != "" {
-			e.Msg = t.Value + ": " + e.Msg
+		switch t := y.GetToken(); {
+		case t == nil || t.Value == "":
+		case t.Type == token.MappingStartType:
+			e.Msg += ", not a mapping"
+		case t.Type == token.SequenceStartType:
+			e.Msg += ", not a list"
+		default:
+			e.Msg = shorten(t.Value) + ": " + e.Msg
 		}
 	}
 	return e
