@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -75,6 +76,17 @@ func Main(args []string) int {
 }
 
 func main(args []string, in invocation) int {
+	out := &output{to: in.stdout}
+	in.stdout = out
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	return in.written(out, name, dispatch(args, in))
+}
+
+// dispatch calls the command.
+func dispatch(args []string, in invocation) int {
 	if len(args) == 0 {
 		usage(in.stderr)
 		return exitUsage
@@ -92,8 +104,11 @@ func main(args []string, in invocation) int {
 	return exitUsage
 }
 
-// fail prints an error and gives the exit code.
+// fail prints an error and gives the exit code. That standard output takes nothing is left to [main].
 func (in invocation) fail(code int, err error) int {
+	if o, ok := in.stdout.(*output); ok && o.err != nil && errors.Is(err, o.err) {
+		return code
+	}
 	fmt.Fprintln(in.stderr, "hvrouter:", err)
 	return code
 }

@@ -12,7 +12,7 @@ import (
 // colours reports whether what is written to w may have colours: it is a terminal that has them, and
 // NO_COLOR is not set (no-color.org).
 func colours(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := outputFile(w)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
 		return false
 	}

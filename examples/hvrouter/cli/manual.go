@@ -39,7 +39,7 @@ func Manual(version, date string) []ManualPage {
 const about = "The daemon turns a Linux hypervisor into a router of its guests: BGP to route reflectors, BFD, the kernel's tables, and what guests are told by ARP, NDP, DHCP and router advertisements. " +
 	"Two processes do the work: `hvrouter run`, and `hvrouter bfd`, whose sessions outlive a restart of the first. The other commands ask the daemon at its socket, or tell it something."
 
-const exits = "0: done. 1: it was tried and did not work, or a difference was found. 2: wrong flags, or a wrong configuration: nothing was touched. The page of a command says where it differs. " + patience
+const exits = "0: done. 1: it was tried and did not work, or a difference was found. 2: wrong flags, or a wrong configuration: nothing was touched. The page of a command says where it differs. What is printed and cannot be written (a full disk) is an error: `check`, `convert`, `diff`, `explain` and `show health` exit 2 then, whatever they have found, other commands 1. A reader that ends first, such as `head`, is none. " + patience
 
 const patience = "A daemon that is there and answers nothing is given up after 5 s: `show health` is broken then and exits 2, `explain` goes on with the kernel alone and exits 2, `diff` exits 2, other commands exit 1. One that answers other questions has a minute, and two for a change such as `reload`; `show health` waits 8 s. What follows or waits (`watch`, `show -w`, `drain -wait`) goes on once it has begun."
 

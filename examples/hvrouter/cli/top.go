@@ -35,7 +35,7 @@ func top(in invocation) int {
 		return exitUsage
 	}
 	input, ok1 := in.stdin.(*os.File)
-	output, ok2 := in.stdout.(*os.File)
+	output, ok2 := outputFile(in.stdout)
 	if !ok1 || !ok2 || !term.IsTerminal(int(input.Fd())) || !term.IsTerminal(int(output.Fd())) {
 		return in.fail(exitUsage, errors.New("top needs a terminal; `hvrouter show sessions -w` and `hvrouter watch` do not"))
 	}
