@@ -194,7 +194,7 @@ func (l *limited) state(c net.Conn, s http.ConnState) {
 
 // refuse answers a connection that is one too many. Its socket is empty: writing does not wait.
 func (l *limited) refuse(c net.Conn) {
-	text, _ := json.Marshal(Error{fmt.Sprintf("%d connections are open: want no more", l.most)})
+	text, _ := json.Marshal(Error{Message: fmt.Sprintf("%d connections are open: want no more", l.most)})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 	_ = c.Close()

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // Client speaks to a daemon. It is safe for concurrent use. A daemon that is there and does not
@@ -30,7 +27,7 @@ func NewClient(path string) *Client {
 	return newClient(func(ctx context.Context) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if errors.Is(err, fs.ErrPermission) {
-			err = errors.New(refusedBy(path))
+			err = failure{errors.New(refusedBy(path)), ErrNotPermitted}
 		}
 		return c, err
 	})
@@ -57,7 +54,10 @@ func (c *Client) Get(ctx context.Context, path string, v any, query ...string) e
 			q.Set(query[i], query[i+1])
 		}
 	}
-	return c.do(ctx, "GET", path+"?"+q.Encode(), nil, v)
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return c.do(ctx, "GET", path, nil, v)
 }
 
 // Text fetches a resource that is not JSON.
@@ -69,7 +69,8 @@ func (c *Client) Text(ctx context.Context, path string) (string, error) {
 
 // Send posts or deletes; body is JSON (or YAML, for guests), nil for none.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte) error {
-	return c.do(ctx, method, path, body, nil)
+	var done struct{}
+	return c.change(ctx, method, path, body, &done)
 }
 
 // Reload has the daemon read its configuration again, or take the one in opt, and returns what
@@ -82,7 +83,7 @@ func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, er
 	if opt.Confirm != 0 {
 		q.Set("confirm", opt.Confirm.String())
 	}
-	err = c.do(ctx, "POST", "/v1/reload?"+q.Encode(), opt.Text, &done)
+	err = c.change(ctx, "POST", "/v1/reload?"+q.Encode(), opt.Text, &done)
 	return done, err
 }
 
@@ -92,26 +93,37 @@ func (c *Client) Drain(ctx context.Context, opt DrainOptions) (d Drain, err erro
 	if opt.UntilStop { // daemons of the version before do not know it
 		q.Set("until-stop", "true")
 	}
-	err = c.do(ctx, "POST", "/v1/drain?"+q.Encode(), nil, &d)
+	err = c.change(ctx, "POST", "/v1/drain?"+q.Encode(), nil, &d)
 	return d, err
 }
 
 // Undrain ends that.
 func (c *Client) Undrain(ctx context.Context) (d Drain, err error) {
-	err = c.do(ctx, "POST", "/v1/undrain", nil, &d)
+	err = c.change(ctx, "POST", "/v1/undrain", nil, &d)
 	return d, err
 }
 
+// change is do for what changes something: an error says if it may have been done all the same, or
+// may be done later.
+func (c *Client) change(ctx context.Context, method, path string, body []byte, v any) error {
+	err := c.do(ctx, method, path, body, v)
+	var silent *SilentError
+	switch {
+	case errors.As(err, &silent):
+		return fmt.Errorf("%w; what was asked for may be done later", err)
+	case errors.Is(err, ErrCutOff):
+		return fmt.Errorf("%w; what was asked for may have been done", err)
+	}
+	return err
+}
+
+// do asks, and decodes the answer into v: [Decode], or as it is into a *[]byte.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) error {
 	r, err := http.NewRequestWithContext(ctx, method, "http://hvrouter"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	resp, err := c.ask(ctx, r, false)
-	var silent *SilentError
-	if errors.As(err, &silent) && method != http.MethodGet {
-		return fmt.Errorf("%w; what was asked for may be done later", err)
-	}
 	if err != nil {
 		return err
 	}
@@ -121,36 +133,14 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		e := &Error{}
-		if json.Unmarshal(data, e) != nil || e.Message == "" {
-			return fmt.Errorf("%s %s: %s", method, path, resp.Status)
-		}
-		return e
+		return refusal(method+" "+path, resp, data)
 	}
-	switch v := v.(type) {
-	case nil:
-		return nil
-	case *[]byte:
-		*v = data
-		return nil
+	text, plain := v.(*[]byte)
+	if !plain {
+		return Decode(data, v)
 	}
-	return json.Unmarshal(data, v)
-}
-
-// unreachable says what to do about a daemon that cannot be asked. The error that it wraps is that
-// of the connection.
-func unreachable(err error) error {
-	var dial *net.OpError
-	if !errors.As(err, &dial) || dial.Op != "dial" {
-		return err
+	if *text = data; len(data) == 0 {
+		return errors.New("the daemon's answer is empty")
 	}
-	switch {
-	case errors.Is(err, unix.EAGAIN): // unix(7): more connections wait than may
-		return &SilentError{}
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("only root may ask the daemon: %w", dial)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return fmt.Errorf("no daemon runs, or it has another socket (-api): %w", dial)
-	}
-	return dial
+	return nil
 }

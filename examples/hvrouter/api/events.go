@@ -98,11 +98,15 @@ func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp, lines)
+		var text []byte
+		for lines.Scan() {
+			text = append(text, lines.Bytes()...)
+		}
+		return refusal("event stream", resp, text)
 	}
 	for lines.Scan() {
 		var e journal.Event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		if err := Decode(lines.Bytes(), &e); err != nil {
 			return fmt.Errorf("event stream: %w", err)
 		}
 		if err := f(e, lines.Bytes()); err != nil {
@@ -113,16 +117,4 @@ func (c *Client) Events(ctx context.Context, pattern string, recent int, f func(
 		return err
 	}
 	return errors.New("the daemon has ended the stream")
-}
-
-func refusal(resp *http.Response, lines *bufio.Scanner) error {
-	var text []byte
-	for lines.Scan() {
-		text = append(text, lines.Bytes()...)
-	}
-	e := &Error{}
-	if json.Unmarshal(text, e) != nil || e.Message == "" {
-		return fmt.Errorf("event stream: %s", resp.Status)
-	}
-	return e
 }

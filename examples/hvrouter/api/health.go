@@ -15,6 +15,9 @@ const (
 	Healthy  = "healthy"
 	Degraded = "degraded" // packets flow, but a failure more, or a change, may lose them
 	Broken   = "broken"   // packets are lost, or guests are without protection
+	// Unknown is what `hvrouter show health` says if the daemon cannot be asked, for a reason that
+	// says nothing about it.
+	Unknown = "unknown"
 	// Note is the level of what is to be known and needs no repair.
 	Note = "note"
 )
@@ -36,10 +39,10 @@ type Reason struct {
 }
 
 // rank orders levels.
-func rank(level string) int { return slices.Index([]string{Note, Degraded, Broken}, level) }
+func rank(level string) int { return slices.Index([]string{Note, Degraded, Broken, Unknown}, level) }
 
-// Number is the state as a number: 0 healthy, 1 degraded, 2 broken. It is the exit code of `hvrouter
-// show health`, and the gauge.
+// Number is the state as a number: 0 healthy, 1 degraded, 2 broken, 3 unknown. It is the exit code of
+// `hvrouter show health`, and the gauge, which is never 3.
 func (h Health) Number() int { return max(rank(h.State), 0) }
 
 func (h *Health) add(level, kind, format string, args ...any) {

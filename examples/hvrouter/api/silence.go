@@ -126,20 +126,20 @@ func (c *Client) ask(ctx context.Context, r *http.Request, endless bool) (*http.
 	close(begun)
 	if err != nil {
 		defer cancel(nil)
-		return nil, q.failed(ctx, unreachable(err))
+		return nil, q.failed(ctx, unreachable(err), false)
 	}
 	q.body = resp.Body
 	resp.Body = &answerBody{q, ctx}
 	return resp, nil
 }
 
-// failed returns why a question has failed.
-func (q *question) failed(ctx context.Context, err error) error {
+// failed returns why a question has failed; part says that its answer had begun.
+func (q *question) failed(ctx context.Context, err error, part bool) error {
 	var silent *SilentError
 	if errors.As(context.Cause(ctx), &silent) {
 		return silent
 	}
-	return err
+	return gone(err, int(q.c.pid.Load()), part)
 }
 
 // watch gives up a question once the daemon is silent for too long.
@@ -217,7 +217,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	default:
 	}
 	if err != nil && err != io.EOF {
-		err = b.failed(b.ctx, err)
+		err = b.failed(b.ctx, err, true)
 	}
 	return n, err
 }

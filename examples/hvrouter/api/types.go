@@ -406,6 +406,8 @@ type Move struct {
 // Error is the body of every answer that is not a success.
 type Error struct {
 	Message string `json:"error"`
+
+	status int // of HTTP, of an answer to a [Client]
 }
 
 // Error returns the message.

@@ -29,7 +29,7 @@ const (
 var stateColours = map[string]string{
 	"Established": green, "Up": green, "installed": green, "present": green, "reachable": green, "permanent": green, "healthy": green,
 	"OpenSent": yellow, "OpenConfirm": yellow, "Connect": yellow, "Active": yellow, "Init": yellow, "AdminDown": yellow, "Disabled": yellow, "pending": yellow, "held": yellow, "partial": yellow,
-	"stale": yellow, "incomplete": yellow, "delay": yellow, "probe": yellow, "absent": yellow, "down": yellow, "degraded": yellow,
+	"stale": yellow, "incomplete": yellow, "delay": yellow, "probe": yellow, "absent": yellow, "down": yellow, "degraded": yellow, "unknown": yellow,
 	"Idle": red, "Down": red, "failed": red, "foreign": red, "refused": red, "broken": red,
 }
 

@@ -59,16 +59,18 @@ func explain(in invocation) int {
 	return in.explained(e.Text(), raw, *asJSON, code)
 }
 
-// noDaemon returns why no daemon answers, nil if err is something else. silent says that there is
+// noDaemon returns why no daemon answers, or can be asked, nil if err is something else. silent says that there is
 // one.
 func noDaemon(err error) (why error, silent bool) {
-	var refused *net.OpError
 	var quiet *api.SilentError
+	var dial *net.OpError
 	switch {
 	case errors.As(err, &quiet):
 		return quiet, true
-	case errors.As(err, &refused) && refused.Op == "dial":
-		return fmt.Errorf("no daemon answers (%w)", refused), false
+	case errors.As(err, &dial) && dial.Op == "dial" && errors.Is(err, api.ErrNoDaemon):
+		return fmt.Errorf("no daemon answers (%w)", dial), false
+	case errors.As(err, &dial) && dial.Op == "dial" && !errors.Is(err, api.ErrNotPermitted):
+		return fmt.Errorf("the daemon cannot be asked (%w)", dial), false
 	}
 	return nil, false
 }
@@ -78,7 +80,7 @@ func noDaemon(err error) (why error, silent bool) {
 func explanation[T any](in invocation, socket string, alone func() (T, string, error), resource string, query ...string) (e T, raw json.RawMessage, silent bool, err error) {
 	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
 	if err == nil {
-		err = json.Unmarshal(raw, &e)
+		err = api.Decode(raw, &e)
 		return e, raw, false, err
 	}
 	why, silent := noDaemon(err)

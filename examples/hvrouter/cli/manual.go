@@ -41,7 +41,7 @@ const about = "The daemon turns a Linux hypervisor into a router of its guests: 
 
 const exits = "0: done. 1: it was tried and did not work, or a difference was found. 2: wrong flags, or a wrong configuration: nothing was touched. The page of a command says where it differs. What is printed and cannot be written (a full disk) is an error: `check`, `convert`, `diff`, `explain` and `show health` exit 2 then, whatever they have found, other commands 1. A reader that ends first, such as `head`, is none. " + patience
 
-const patience = "A daemon that is there and answers nothing is given up after 5 s: `show health` is broken then and exits 2, `explain` goes on with the kernel alone and exits 2, `diff` exits 2, other commands exit 1. One that answers other questions has a minute, and two for a change such as `reload`; `show health` waits 8 s. What follows or waits (`watch`, `show -w`, `drain -wait`) goes on once it has begun."
+const patience = "A daemon that is there and answers nothing is given up after 5 s: `show health` is broken then and exits 2, `explain` goes on with the kernel alone and exits 2, `diff` exits 2, other commands exit 1. One that answers other questions has a minute, and two for a change such as `reload`; `show health` waits 8 s. What follows or waits (`watch`, `show -w`, `drain -wait`) goes on once it has begun. `show health` is broken also if no daemon runs (`no-daemon`), and if its answer is none (`failed-answer`); if it cannot be asked, for a reason that says nothing about it (`not-permitted`, `busy`, `not-asked`), it is unknown, exit 3."
 
 var paths = [][2]string{
 	{defaultConfig, "The configuration"},

@@ -48,6 +48,9 @@ func views() map[string]view {
 	}
 }
 
+// single are the resources that are no lists: their answer is never null.
+var single = []string{"/v1/drain", "/v1/health", "/v1/status"}
+
 func show(in invocation) int {
 	fs := in.flags("show")
 	socket := in.api(fs)
@@ -192,6 +195,11 @@ func (in invocation) fetch(socket string, v view, asJSON bool, query ...string) 
 	var raw json.RawMessage
 	if err := api.NewClient(socket).Get(context.Background(), v.path, &raw, query...); err != nil {
 		return nil, err
+	}
+	if slices.Contains(single, v.path) {
+		if err := api.Decode(raw, new(map[string]json.RawMessage)); err != nil {
+			return nil, err
+		}
 	}
 	print := v.print
 	if asJSON {

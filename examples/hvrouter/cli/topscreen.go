@@ -51,7 +51,7 @@ func (t *topScreen) head(width int) []string {
 	s := &t.now
 	state := cmp.Or(s.Health.State, "unknown")
 	if s.Err != nil {
-		state = "no daemon answers"
+		state = "no answer"
 	}
 	first := fmt.Sprintf("hvrouter %s  pid %d, up %s", state, s.Status.PID, elapsed(s.At, s.Status.Started))
 	right := s.At.Format("2006-01-02 15:04:05")
