@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,10 @@ const (
 	requestTime = 30 * time.Second
 	// idleTime is how long a connection may wait for its next request.
 	idleTime = 2 * time.Minute
+	// mostRefused are connections that are one too many and are heard before they are answered, each
+	// for refuseTime at most; what comes beyond them is answered and closed at once.
+	mostRefused = 16
+	refuseTime  = 3 * time.Second
 )
 
 // bounded refuses queries that could be misread, in which the daemon would see less than was
@@ -123,6 +128,8 @@ type limited struct {
 	mu   sync.Mutex
 	open map[*counted]bool // true: it waits for its next request
 	idle []*counted        // those, the longest first
+
+	refused atomic.Int32 // connections that are one too many, and are heard
 }
 
 // Accept implements [net.Listener].
@@ -139,8 +146,31 @@ func (l *limited) Accept() (net.Conn, error) {
 		if mine != nil {
 			return mine, nil
 		}
-		l.refuse(c)
+		if l.refused.Add(1) > mostRefused {
+			l.refused.Add(-1)
+			_ = c.SetDeadline(time.Now().Add(refuseTime))
+			l.refuse(c)
+			_ = c.Close()
+			continue
+		}
+		go func() {
+			defer l.refused.Add(-1)
+			l.hear(c)
+		}()
 	}
+}
+
+// hear refuses a connection in the middle of what its client asks. An answer before the question, or
+// an end before all of the question is taken, looks to a client as if the daemon had died.
+func (l *limited) hear(c net.Conn) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(refuseTime))
+	_, _ = c.Read(make([]byte, 512))
+	l.refuse(c)
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, c)
 }
 
 // admit counts a connection, and returns the one that has to go for it. It returns nil if there is
@@ -195,9 +225,7 @@ func (l *limited) state(c net.Conn, s http.ConnState) {
 // refuse answers a connection that is one too many. Its socket is empty: writing does not wait.
 func (l *limited) refuse(c net.Conn) {
 	text, _ := json.Marshal(Error{Message: fmt.Sprintf("%d connections are open: want no more", l.most)})
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
-	_ = c.Close()
 }
 
 // counted is a connection that counts.

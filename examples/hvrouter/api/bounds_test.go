@@ -3,10 +3,12 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,6 +130,38 @@ func TestManyConnections(t *testing.T) {
 		}
 		end()
 	})
+}
+
+// TestRefusedAmidQuestion: a client that asks, or sends a large body, on a connection that is one too many hears
+// that, and never that the daemon has gone.
+func TestRefusedAmidQuestion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeOn(ctx, l, &Access{}, &backend{}) }()
+	defer func() { cancel(); <-ended }()
+	for range mostConnections {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET / HT"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		c := NewClient(path)
+		get, post := c.Get(ctx, "/v1/health", &Health{}), c.Send(ctx, "POST", "/v1/guests", make([]byte, 300_000))
+		if !errors.Is(get, ErrBusy) || !errors.Is(post, ErrBusy) {
+			t.Fatalf("%v, %v, want %v", get, post, ErrBusy)
+		}
+		c.http.CloseIdleConnections()
+	}
 }
 
 // Connections that wait for their next request are in nobody's way.
