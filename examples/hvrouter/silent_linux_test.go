@@ -65,7 +65,7 @@ func TestSilentDaemon(t *testing.T) {
 		{"show sessions -w", 1, []string{stopped}},
 		{"show routes received 198.51.100.126", 1, []string{stopped}},
 		{"diff", 2, []string{stopped}},
-		{"diff hv.yaml", 2, []string{stopped}},
+		{"diff hv.yaml", 2, []string{stopped + "\n"}},
 		{"metrics", 1, []string{stopped}},
 		{"watch", 1, []string{stopped}},
 		{"web -listen 127.0.0.1:0", 1, []string{stopped}},
@@ -74,8 +74,8 @@ func TestSilentDaemon(t *testing.T) {
 		{"guest del vm1", 1, []string{stopped + "; what was asked for may be done later"}},
 		{"drain", 1, []string{stopped + "; what was asked for"}},
 		{"session reset 198.51.100.126", 1, []string{stopped}},
-		{"reload", 1, []string{stopped}},
-		{"reload -dry-run hv.yaml", 1, []string{stopped}},
+		{"reload", 1, []string{stopped + "; what was asked for"}},
+		{"reload -dry-run hv.yaml", 1, []string{stopped + "\n"}},
 	}
 	ended := make(chan struct{})
 	for _, c := range commands {

@@ -83,7 +83,11 @@ func (c *Client) Reload(ctx context.Context, opt ReloadOptions) (done Reload, er
 	if opt.Confirm != 0 {
 		q.Set("confirm", opt.Confirm.String())
 	}
-	err = c.change(ctx, "POST", "/v1/reload?"+q.Encode(), opt.Text, &done)
+	ask := c.change
+	if opt.DryRun {
+		ask = c.do
+	}
+	err = ask(ctx, "POST", "/v1/reload?"+q.Encode(), opt.Text, &done)
 	return done, err
 }
 

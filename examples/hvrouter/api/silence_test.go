@@ -68,6 +68,10 @@ func slowDaemon(ctx context.Context, alive bool, parts []part) *Client {
 func TestSilence(t *testing.T) {
 	get := func(ctx context.Context, c *Client) error { return c.Get(ctx, "/v1/fib", &struct{}{}) }
 	post := func(ctx context.Context, c *Client) error { return c.Send(ctx, "POST", "/v1/guests", nil) }
+	dryRun := func(ctx context.Context, c *Client) error {
+		_, err := c.Reload(ctx, ReloadOptions{DryRun: true})
+		return err
+	}
 	stream := func(ctx context.Context, c *Client) error {
 		return c.Events(ctx, "", 0, func(e journal.Event, _ []byte) error { return fmt.Errorf("the event %s", e.Name) })
 	}
@@ -84,6 +88,7 @@ func TestSilence(t *testing.T) {
 	}{
 		"a question":             {get, stopped, nil, 5 * time.Second, silent},
 		"a change":               {post, stopped, nil, 5 * time.Second, silent + later},
+		"a dry run":              {dryRun, stopped, nil, 5 * time.Second, silent},
 		"events":                 {stream, stopped, nil, 5 * time.Second, silent},
 		"the head of an answer":  {get, stopped, []part{{time.Second, head}}, 6 * time.Second, silent},
 		"half of an answer":      {get, stopped, []part{{time.Second, head}, {2 * time.Second, "{"}}, 8 * time.Second, silent},

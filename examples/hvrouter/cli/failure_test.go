@@ -85,7 +85,7 @@ func TestFailedAnswers(t *testing.T) {
 			if code, out := said("show health -j"); code != c.code || !strings.Contains(out, `"kind": "`+kind+`"`) {
 				t.Errorf("exit %d, want %d and %s: %s", code, c.code, kind, out)
 			}
-			for _, line := range []string{"show status", "show status -j", "show drain", "session reset x", "guest del x", "metrics", "reload", "drain", "undrain", "show sessions", "watch", "explain 192.0.2.1 -config /none"} {
+			for _, line := range []string{"show status", "show status -j", "show drain", "session reset x", "guest del x", "metrics", "reload", "reload -dry-run", "drain", "undrain", "show sessions", "watch", "explain 192.0.2.1 -config /none"} {
 				switch {
 				case name == "no state", line == "show sessions" && name == "null", line == "metrics" && (name == "null" || name == "no JSON"):
 					continue // which may be an answer to that
