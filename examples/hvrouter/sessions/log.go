@@ -54,7 +54,11 @@ func (l *eventLog) event(e bgp.Event) {
 	}
 	if !l.again || !e.Snapshot {
 		level, message, attrs := line(e)
-		l.log.Log(context.Background(), level, message, append([]any{"event", "bgp-" + e.Kind.String(), "domain", l.name, "peer", e.Peer}, attrs...)...)
+		about := []any{"event", "bgp-" + e.Kind.String(), "domain", l.name, "peer", e.Peer}
+		if e.Peer == (bgp.PeerKey{}) { // the speaker as a whole
+			about = about[:4]
+		}
+		l.log.Log(context.Background(), level, message, append(about, attrs...)...)
 	}
 	l.again = l.again && e.Kind != bgp.EventSnapshot
 }

@@ -519,6 +519,9 @@ func TestAddedListensLater(t *testing.T) {
 		b.after(10 * time.Second)
 		b.listens("the address is free", "198.51.100.1", "198.51.100.2")
 		b.stop()
+		if s := b.log.String(); !strings.Contains(s, `level=INFO msg="BGP: all is well again" event=bgp-listen domain=storage`+"\n") || strings.Contains(s, "invalid IP") {
+			t.Errorf("want an end without a peer: %s", s)
+		}
 	})
 }
 
