@@ -22,7 +22,32 @@ func TestEVPNForeign(t *testing.T) {
 	overlayForeign(t, one, vm1)
 	overlayDisplaced(t, one, vm2)
 	overlayStranger(t, one, vm2)
+	overlayTaken(t, one)
 	vm1.reaches(t, 2)
+}
+
+// overlayTaken: a hypervisor on which an overlay's device cannot be made says so for as long as that lasts.
+func overlayTaken(t *testing.T, h *host) {
+	h.hv.IP("link set vx100 name vxother")
+	h.healthIs("overlay vx100: vxlan: create device vx100: file exists", 2)
+	h.hv.IP("link del vxother")
+	h.healthIs("healthy", 0)
+}
+
+// healthIs waits until "show health" says want, and exits with code.
+func (h *host) healthIs(want string, code int) {
+	h.t.Helper()
+	var out []byte
+	defer func() {
+		if h.t.Failed() {
+			h.t.Logf("want %q in\n%s", want, out)
+		}
+	}()
+	nstest.Wait(h.t, 30*time.Second, fmt.Sprint("health ", want), func() bool {
+		cmd := h.command("show", "health", "-api", h.path("api.sock"))
+		out, _ = cmd.Output()
+		return cmd.ProcessState.ExitCode() == code && strings.Contains(string(out), want)
+	})
 }
 
 // overlayForeign: what another program takes away, one thing alone, is put back, an event and counted.
@@ -45,20 +70,6 @@ func overlayForeign(t *testing.T, h *host, v *vm) {
 
 // overlayDisplaced: an entry of another program in the place of ours stays, and the hypervisor is not healthy until it is gone.
 func overlayDisplaced(t *testing.T, h *host, other *vm) {
-	health := func(want string, code int) {
-		t.Helper()
-		var out []byte
-		defer func() {
-			if t.Failed() {
-				t.Logf("want %q in\n%s", want, out)
-			}
-		}()
-		nstest.Wait(t, 30*time.Second, fmt.Sprint("health ", want), func() bool {
-			cmd := h.command("show", "health", "-api", h.path("api.sock"))
-			out, _ = cmd.Output()
-			return cmd.ProcessState.ExitCode() == code && strings.Contains(string(out), want)
-		})
-	}
 	for _, test := range []struct{ at, what, ours string }{
 		{"dev vx100 dst 172.22.2.77 self", "forwarding " + other.mac() + " dev vx100: it is in the place of ours, dst 172.22.2.2", other.mac() + " dst 172.22.2.2 self extern_learn"},
 		{"dev vm1.x master", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"}, // the host takes its frames in
@@ -66,14 +77,14 @@ func overlayDisplaced(t *testing.T, h *host, other *vm) {
 		{"dev vx100 master permanent", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"},
 		{"dev br100 self permanent", "forwarding " + other.mac() + " dev vx100 master: it is in the place of ours", other.mac() + " extern_learn master br100"},
 	} {
-		health("healthy", 0)
+		h.healthIs("healthy", 0)
 		h.hv.Exec("bridge", append([]string{"fdb", "replace", other.mac()}, strings.Fields(test.at)...)...)
-		health(test.what, 1)
+		h.healthIs(test.what, 1)
 		if out := h.cli("metrics"); !strings.Contains(out, `hvrouter_foreign_objects{kind="forwarding"} 1`) {
 			t.Errorf("%s is not counted:\n%s", test.at, out)
 		}
 		h.hv.Exec("bridge", append([]string{"fdb", "del", other.mac()}, strings.Fields(test.at)...)...)
-		health("healthy", 0)
+		h.healthIs("healthy", 0)
 		nstest.Wait(t, 30*time.Second, "ours back", func() bool {
 			return strings.Contains(h.hv.Exec("bridge", "fdb", "show", "dev", "vx100"), test.ours)
 		})

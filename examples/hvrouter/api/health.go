@@ -32,7 +32,7 @@ type Health struct {
 type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
-	// not-announced, route-failed, guest-refused, inventory, firewall, foreign, contended, difference, namespace, reload-pending,
+	// not-announced, route-failed, guest-refused, inventory, firewall, overlay, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, disabled, drained.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
@@ -235,6 +235,9 @@ func (h *Health) status(s Status) {
 	}
 	for _, text := range s.FirewallErrors {
 		h.add(Broken, "firewall", "the firewall is not as it should be: %s", text)
+	}
+	for _, text := range s.OverlayErrors {
+		h.add(Broken, "overlay", "overlay %s (its guests have no network there)", text)
 	}
 	h.foreign(s.Foreign)
 	for _, d := range s.DifferencesNow {

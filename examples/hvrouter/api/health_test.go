@@ -195,6 +195,7 @@ func TestHealth(t *testing.T) {
 		{"the kernel lost a route", sick{status: with(func(s *Status) { s.NotAnnounced = map[string]int{"public": 2} })}, "broken broken:not-announced"},
 		{"the kernel refuses a route", sick{status: with(func(s *Status) { s.RoutesFailed = 1 })}, "broken broken:route-failed"},
 		{"no firewall", sick{status: with(func(s *Status) { s.FirewallErrors = []string{"no"} })}, "broken broken:firewall"},
+		{"no overlay", sick{status: with(func(s *Status) { s.OverlayErrors = []string{"vx100: create device vx100: file exists"} })}, "broken broken:overlay"},
 		{"foreign", sick{status: with(func(s *Status) { s.Foreign = []Foreign{{Kind: "rule"}, {Kind: "chain", Unsure: true}} })}, "degraded degraded:foreign note:foreign"},
 		{"contended", sick{status: with(func(s *Status) { s.ContendedNow = []string{"rule 99"} })}, "degraded degraded:contended"},
 		{"a namespace lost its name", sick{status: with(func(s *Status) { s.Namespaces = map[string]string{"red": "gone"} })}, "degraded degraded:namespace"},

@@ -16,6 +16,7 @@ type evpnState struct {
 	on    bool // an overlay has it; otherwise the core only keeps what sessions say
 	core  *overlay.Core
 	fx    overlay.Effects     // scratch
+	stand map[string]error    // how each overlay stands, also one without EVPN: see Edge.Overlays
 	ports map[string][]string // interfaces of guests that are here, by overlay, also of those without EVPN
 	keep  chan struct{}       // has one when what is to be kept over a restart has changed; nil: nothing is kept
 }
@@ -103,12 +104,10 @@ func (r *router) overlays() {
 	content := func(name string) eg.Content {
 		return eg.Content{Ports: r.evpn.ports[name], EVPN: r.evpn.core.Desired(name)}
 	}
-	ready := map[string]bool{}
-	for _, name := range r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps, content) {
-		ready[name] = true
-	}
+	r.evpn.stand = r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps, content)
 	for _, o := range r.cfg.Overlays {
-		r.evpn.core.SetReady(o.Name, ready[o.Name], &r.evpn.fx)
+		err, known := r.evpn.stand[o.Name]
+		r.evpn.core.SetReady(o.Name, known && err == nil, &r.evpn.fx)
 	}
 	r.applyEVPN()
 }

@@ -216,7 +216,7 @@ func (e *liveEdge) Abuse(p guest.Port) []eg.Abuse {
 func (e *liveEdge) Strays() eg.Strays {
 	return eg.Strays{Malformed: map[string]uint64{"nd": 2}, DHCPAnswers: map[string]uint64{"astray": 3}}
 }
-func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) eg.Content) []string {
+func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) eg.Content) map[string]error {
 	return nil
 }
 func (e *liveEdge) Displaced() []vxlan.Entry { return nil }

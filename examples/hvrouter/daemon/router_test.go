@@ -172,7 +172,8 @@ func (e fakeEdge) Known(p guest.Port)                        { e.add("known %s %
 func (e fakeEdge) Leave(p guest.Port, gone bool)             { e.add("leave %s gone %v", p.Name, gone) }
 func (e fakeEdge) Target(p netip.Prefix, link int)           { e.add("target %v link %d", p, link) }
 func (e fakeEdge) NoTarget(p netip.Prefix)                   { e.add("target %v gone", p) }
-func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vteps []netip.Addr, content func(string) eg.Content) (ready []string) {
+func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vteps []netip.Addr, content func(string) eg.Content) map[string]error {
+	stand := map[string]error{}
 	if len(c.Overlays) > 0 {
 		e.add("overlays %v", vteps)
 	}
@@ -180,10 +181,10 @@ func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vt
 		if d := content(o.Name).EVPN; d != nil {
 			e.add("overlay %s: flood %v, %d MACs, %d neighbours", o.Name, d.FloodList(), len(d.MACs), len(d.Neighbors))
 			d.Taken()
-			ready = append(ready, o.Name)
+			stand[o.Name] = nil
 		}
 	}
-	return ready
+	return stand
 }
 func (e fakeEdge) Displaced() []vxlan.Entry { return nil }
 func (e fakeEdge) SweepOverlays()           {}

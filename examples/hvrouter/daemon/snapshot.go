@@ -95,6 +95,11 @@ func (r *router) status() api.Status {
 		s.AuditTime += stats.AuditTime.Seconds()
 		s.Foreign = append(s.Foreign, r.foreign[n]...)
 	}
+	for _, o := range r.cfg.Overlays {
+		if err := r.evpn.stand[o.Name]; err != nil {
+			s.OverlayErrors = append(s.OverlayErrors, o.Name+": "+err.Error())
+		}
+	}
 	s.EVPN = show.EVPNStatus(r.evpn.core.Counts())
 	if what := r.unread.String(); what != "" {
 		s.Unread = []string{what}

@@ -139,7 +139,7 @@ func (a *Answers) Strays() Strays           { return Strays{} }
 func (a *Answers) Displaced() []vxlan.Entry { return nil }
 
 // Overlays does nothing.
-func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) Content) []string {
+func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) Content) map[string]error {
 	return nil
 }
 

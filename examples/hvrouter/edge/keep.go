@@ -190,7 +190,7 @@ func (k *keeper) drop(name string, empty bool) error {
 		errs = append(errs, k.links.unplace(mac, port))
 	}
 	for _, port := range o.quiet {
-		if err := k.links.set(port, memberSettings(true)); err != nil && !gone(err) {
+		if err := k.links.set(port, learning(true)); err != nil && !gone(err) {
 			errs = append(errs, err)
 		}
 	}
@@ -214,19 +214,32 @@ func (k *keeper) poke() {
 // bring gives an interface the settings that differ, and returns them. One that is no port of the bridge, or is gone, is for
 // who brings interfaces in line.
 func (k *keeper) bring(o *kept, index int) (have iface, changed settings, err error) {
-	have, err = k.links.read(index)
-	if err == nil && (index == o.bridge || have.master == o.bridge) {
-		if changed = o.links[index].differ(have.settings); len(changed) > 0 {
-			err = k.links.set(index, changed)
-		}
+	have, changed, err = k.differing(o, index)
+	if err == nil && len(changed) > 0 {
+		err = k.links.set(index, changed)
 	}
-	if gone(err) {
+	if gone(err) || errors.Is(err, unix.ENETDOWN) { // an event follows
 		return have, nil, nil
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", cmp.Or(have.name, fmt.Sprint("interface ", index)), err)
 	}
 	return have, changed, err
+}
+
+// differing reads an interface, and returns which of its settings are not as they shall be.
+func (k *keeper) differing(o *kept, index int) (have iface, changed settings, err error) {
+	have, err = k.links.read(index)
+	if err != nil || index != o.bridge && have.master != o.bridge {
+		return have, nil, err
+	}
+	changed = o.links[index].differ(have.settings)
+	if _, ok := changed[state]; ok { // as long as the bridge is down no port forwards, and with the spanning tree protocol it is nobody's to set
+		if bridge, err := k.links.read(o.bridge); err != nil || bridge.stp || !bridge.up {
+			delete(changed, state)
+		}
+	}
+	return have, changed, nil
 }
 
 // compare reads one thing, puts back what differs of it, and returns the repairs; with look it writes nothing.
@@ -273,11 +286,7 @@ func (k *keeper) compareLink(o *kept, s subject, look bool) (repairs []Repair, e
 	var have iface
 	var changed settings
 	if look {
-		have, err = k.links.read(s.link)
-		if err == nil && (s.link == o.bridge || have.master == o.bridge) {
-			changed = o.links[s.link].differ(have.settings)
-		}
-		if gone(err) {
+		if have, changed, err = k.differing(o, s.link); gone(err) {
 			err = nil
 		}
 	} else {

@@ -3,7 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -28,10 +28,12 @@ func keptTest(t *testing.T) *edgeTest {
 	c.Overlays[0].EVPN, c.Overlays[0].Peers = &config.EVPN{}, nil
 	e := newEdgeTest(t, c)
 	e.hv.IP("addr add 172.22.2.1/32 dev lo")
-	e.hv.IP("link add vm1.vx type veth peer name vm1.vxp")
-	e.hv.IP("link add vm2.vx type veth peer name vm2.vxp")
+	for _, port := range []string{"vm1.vx", "vm2.vx"} {
+		e.hv.IP("link add " + port + " type veth peer name " + port + "p")
+		e.hv.IP("link set " + port + "p up")
+	}
 	d := &overlay.Desired{Settled: true, Ports: map[overlay.MAC]string{{2, 5: 1}: "vm1.vx"}}
-	ready := e.Overlays(c, func(name string) (fib.Link, bool) {
+	stand := e.Overlays(c, func(name string) (fib.Link, bool) {
 		if e.hv.Command("ip", "link", "show", name).Run() != nil {
 			return fib.Link{}, false
 		}
@@ -42,8 +44,8 @@ func keptTest(t *testing.T) *edgeTest {
 		}
 		return Content{}
 	})
-	if !slices.Equal(ready, []string{"vx7", "vx8"}) {
-		t.Fatalf("ready: %v", ready)
+	if want := map[string]error{"vx7": nil, "vx8": nil}; !maps.Equal(stand, want) {
+		t.Fatalf("how the overlays stand: %v", stand)
 	}
 	return e
 }
@@ -71,6 +73,14 @@ var foreign = []struct{ does, reads, want, repair string }{
 	{"bridge link set dev vx7 mcast_flood off", "bridge -d link show dev vx7", "mcast_flood on", "overlay set mcast_flood of vx7"},
 	{"bridge link set dev vx7 bcast_flood off", "bridge -d link show dev vx7", "bcast_flood on", "overlay set bcast_flood of vx7"},
 	{"bridge link set dev vx7 locked on", "bridge -d link show dev vx7", "locked off", "overlay set locked of vx7"},
+	{"bridge link set dev vx7 state 0", "bridge -d link show dev vx7", "state forwarding", "overlay set state of vx7"},
+	{"bridge link set dev vm2.vx state 0", "bridge -d link show dev vm2.vx", "!state blocking", "overlay set state of vm2.vx"},
+	{"ip link set br7 mtu 1300", "ip link show br7", "mtu 1500", "overlay set mtu of br7"}, // from now on it does not follow that of its ports (BROPT_MTU_SET_BY_USER)
+	{"ip link set vx7 mtu 1300", "ip link show vx7", "mtu 1500", "overlay set mtu of vx7"},
+	{"ip link set vx7 address 02:00:00:00:00:99", "ip link show vx7", "!02:00:00:00:00:99", "overlay set address of vx7"},
+	{"ip link set vx7 type vxlan local 172.22.2.9", "ip -d link show vx7", "local 172.22.2.1 ", "overlay set local of vx7"},
+	{"ip link set vx7 type vxlan ttl 1", "ip -d link show vx7", "ttl 255", "overlay set ttl of vx7"},
+	{"ip link set vx8 type vxlan nolearning", "ip -d link show vx8", "!nolearning", "overlay set learning of VTEPs of vx8"},
 }
 
 // has waits until a command says, or with ! does not say, what is wanted.
@@ -109,13 +119,13 @@ func TestOverlayKept(t *testing.T) {
 		e.has(f.reads, f.want)
 	}
 	br8 := index(e.hv, "br8").Index // of its bound older tools know nothing
-	if err := e.links.set(br8, settings{learnsAtMost: 7}); err != nil {
+	if err := e.links.set(br8, settings{learnsAtMost: {low: 7}}); err != nil {
 		t.Fatal(err)
 	}
 	expected["repair overlay set fdb_max_learned of br8"]++
 	nstest.Wait(t, 20*time.Second, "the bound back", func() bool {
 		l, err := e.links.read(br8)
-		return err == nil && l.settings[learnsAtMost] == mostLearned
+		return err == nil && l.settings[learnsAtMost].low == mostLearned
 	})
 	nstest.Wait(t, 20*time.Second, "its repair", func() bool {
 		e.mu.Lock()

@@ -98,7 +98,7 @@ func (s *linkSetter) join(index, bridge int, learn bool) error {
 	if err := s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Attributes: &rtnetlink.LinkAttributes{Master: &master}}); err != nil {
 		return err
 	}
-	if err := s.set(index, memberSettings(learn)); err != nil {
+	if err := s.set(index, learning(learn)); err != nil {
 		return err
 	}
 	return s.conn.Link.Set(&rtnetlink.LinkMessage{Index: uint32(index), Flags: unix.IFF_UP, Change: unix.IFF_UP})

@@ -37,10 +37,11 @@ type Content struct {
 // Overlays brings every overlay in line: bridge, device, members, flood list. What did not change is
 // not touched. link tells which interfaces exist, and how they are: one that another program has
 // taken down, or out of its bridge, is put back. Forwarding entries and neighbours of overlays with EVPN
-// are written by another goroutine. It returns the overlays that are in line.
-func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) Content) (ready []string) {
+// are written by another goroutine. It returns how each overlay stands: nil if it is in line, or what keeps it from that.
+func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) Content) (stand map[string]error) {
 	index := func(name string) (int, bool) { l, ok := link(name); return l.IfIndex, ok }
 	e.emptyOverlays(c)
+	stand = make(map[string]error, len(c.Overlays))
 	for _, o := range c.Overlays {
 		of := content(o.Name)
 		o.Members = slices.Concat(o.Members, of.Ports)
@@ -59,11 +60,12 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 			e.refused(o.Name, e.keep(&next, of.EVPN, index, nil))
 			e.segment(next, of.EVPN, false)
 			e.overlays[o.Name] = next
-			ready = append(ready, o.Name)
+			stand[o.Name] = nil
 			continue
 		}
 		e.kept.pause(o.Name)
 		repaired, err := e.overlay(&next, of.EVPN, index)
+		stand[o.Name] = err
 		if err != nil {
 			e.log.Error("overlay", "event", "overlay-error", "overlay", o.Name, "err", err)
 			continue
@@ -78,9 +80,8 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		}
 		e.segment(next, of.EVPN, old.device != next.device || old.bridge != next.bridge)
 		e.overlays[o.Name] = next
-		ready = append(ready, o.Name)
 	}
-	return ready
+	return stand
 }
 
 // emptyOverlays takes what EVPN has written out of overlays that have it no more; their interfaces
@@ -227,12 +228,12 @@ func (e *Edge) overlay(o *standing, d *overlay.Desired, index func(string) (int,
 			return nil, fmt.Errorf("there is no VRF %s", e.config.UnderlayVRF)
 		}
 	}
-	limit := uint32(mostLearned)
+	limit, mac := uint32(mostLearned), vxlan.MAC{}
 	if o.config.EVPN != nil { // nothing is learned
-		limit = 0
+		limit, mac = 0, vxlan.MAC(macOfOurs(&o.config, "device"))
 	}
 	device, changed, err := e.fdb.Ensure(e.ctx, vxlan.Device{Interface: o.config.Name, VNI: o.config.VNI, Local: o.config.Local.Addr,
-		Port: o.config.Port, Learning: o.config.EVPN == nil, Limit: limit, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
+		Port: o.config.Port, TTL: tunnelTTL, MAC: mac, Learning: o.config.EVPN == nil, Limit: limit, MTU: o.config.MTU, Bridge: bridge, Underlay: underlay})
 	if err != nil {
 		return nil, err
 	}

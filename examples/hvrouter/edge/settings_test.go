@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"testing"
@@ -15,11 +16,13 @@ func TestSettings(t *testing.T) {
 	o := &config.Overlay{VNI: 7, Local: config.Addr{Addr: netip.MustParseAddr("172.22.2.1")}}
 	plain := bridgeSettings(o)
 	o.EVPN = &config.EVPN{}
-	for _, want := range []settings{{}, plain, bridgeSettings(o), deviceSettings(o), memberSettings(true), memberSettings(false)} {
+	o6 := &config.Overlay{VNI: 7, MTU: 1450, Local: config.Addr{Addr: netip.MustParseAddr("2001:db8::1")}}
+	for _, want := range []settings{{}, plain, deviceSettings(o6), bridgeSettings(o), deviceSettings(o), memberSettings(true), memberSettings(false)} {
 		b, err := encodeSettings(7, want)
 		if err != nil {
 			t.Fatal(err)
 		}
+		binary.NativeEndian.PutUint32(b[8:], binary.NativeEndian.Uint32(b[8:])|unix.IFF_RUNNING)
 		got, err := parseInterface(b)
 		if _, flag := want[answersARP]; !flag {
 			delete(got.settings, answersARP)
@@ -32,16 +35,16 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ want, have, out settings }{
-		{settings{learns: 0, suppresses: 1}, settings{learns: 1, suppresses: 1, isolated: 1}, settings{learns: 0}},
-		{settings{learns: 0}, settings{}, settings{}}, // the kernel does not know it
-		{settings{learns: 0}, settings{learns: 0}, settings{}},
-		{settings{answersARP: 1, learnsAtMost: 4096}, settings{answersARP: 0, learnsAtMost: 0}, settings{answersARP: 1, learnsAtMost: 4096}},
+		{settings{learns: off, suppresses: on}, settings{learns: on, suppresses: on, isolated: on}, settings{learns: off}},
+		{settings{learns: off}, settings{}, settings{}}, // the kernel does not know it
+		{settings{learns: off}, settings{learns: off}, settings{}},
+		{settings{answersARP: on, learnsAtMost: {low: 4096}}, settings{answersARP: off, learnsAtMost: off}, settings{answersARP: on, learnsAtMost: {low: 4096}}},
 	} {
 		if out := test.want.differ(test.have); !maps.Equal(out, test.out) {
 			t.Errorf("%v instead of %v: %v, want %v", test.have, test.want, out, test.out)
 		}
 	}
-	if s := bridgeSettings(o)[hasAddress]; s>>40&3 != 2 {
+	if s := bridgeSettings(o)[hasAddress].low; s>>40&3 != 2 {
 		t.Errorf("the bridge's MAC %012x is not a locally administered one of a station", s)
 	}
 }
