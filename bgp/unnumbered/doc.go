@@ -31,8 +31,9 @@
 // may answer for as many addresses as it likes: places, and those that are remembered, are shared by MACs. The
 // addresses of one MAC leave places to another at once, until that has as many. So with fewer MACs than places a
 // router that comes is tried at once, or after Patience if its MAC has as many places as the others. Who forges
-// MACs as well and answers for all of them keeps a router out that has a new MAC, but not one whose MAC had
-// a session: it is tried after Patience at the latest. A session is never ended for somebody who waits.
+// MACs as well and answers for all of them keeps a router out that has a new MAC, but not one whose MAC had one of the
+// last Max sessions: it is tried after Patience at the latest. Who answers with the MAC of a router keeps that one's new
+// address out. A session is never ended for somebody who waits.
 //
 // RFC 4861 (Neighbor Discovery), RFC 4271 (BGP identifier), RFC 8950, Section 4 (IPv4 routes on such
 // sessions). There is no RFC for the way in which neighbours are found.

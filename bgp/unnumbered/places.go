@@ -15,7 +15,7 @@ func (t *Tracker) room(l *link, mac [6]byte) bool {
 	if len(l.routers) < t.cfg.Known {
 		return true
 	}
-	known, proven := map[[6]byte]int{}, false
+	known, proven := map[[6]byte]int{}, slices.Contains(l.had, mac)
 	for _, r := range l.routers {
 		if !r.session.alive() {
 			known[r.mac]++
@@ -24,8 +24,10 @@ func (t *Tracker) room(l *link, mac [6]byte) bool {
 	}
 	proven = proven && known[mac] < t.cfg.Max
 	var worst *router
-	crowd := func(r *router) int { // how many there are with its MAC, if those of the newcomer are fewer
-		if known[r.mac] >= known[mac]+2 {
+	// crowd returns how many there are with the MAC of a router, if those of the newcomer are fewer. A router that had a
+	// session is in none because of the addresses that it has left.
+	crowd := func(r *router) int {
+		if known[r.mac] >= known[mac]+2 && !(r.proven && known[r.mac] <= t.cfg.Max) {
 			return known[r.mac]
 		}
 		return 0

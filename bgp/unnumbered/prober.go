@@ -11,8 +11,8 @@ import (
 // which is for [Tracker.Heard].
 //
 // A Prober is pure, and for one interface. Its zero value is ready. It is not safe for concurrent use. Memory is
-// bounded: of a flood of advertisements 4,096 addresses at most wait for their answers, and what is beyond is
-// not asked for.
+// bounded: of a flood of advertisements 4,096 addresses at most are asked for at a time, and what is beyond is
+// not.
 type Prober struct {
 	asked   map[netip.Addr]time.Time // when it was last, of those first asked for since turned
 	earlier map[netip.Addr]time.Time // of those that were before that
@@ -34,44 +34,35 @@ const (
 // for now.
 func (p *Prober) Advertised(now time.Time, from netip.Addr) (ask bool) {
 	p.turn(now)
-	for _, m := range []map[netip.Addr]time.Time{p.asked, p.earlier} {
-		if last, ok := m[from]; ok {
-			if ask = !now.Before(last.Add(askAgain)); ask {
-				m[from] = now
-			}
-			return ask
-		}
-	}
-	if len(p.asked) >= mostAsked {
+	last, recent := p.asked[from]
+	earlier, before := p.earlier[from]
+	switch {
+	case recent && now.Before(last.Add(askAgain)), before && now.Before(earlier.Add(askAgain)), !recent && len(p.asked) >= mostAsked:
 		return false
-	}
-	if p.asked == nil {
+	case p.asked == nil:
 		p.asked = map[netip.Addr]time.Time{}
 	}
+	delete(p.earlier, from)
 	p.asked[from] = now
 	return true
 }
 
 // Answered reports a solicited neighbour advertisement for an address. It returns whether the address was asked
-// for, and not answered since.
+// for of late. An address may have several answers, as several hosts can say that it is theirs: each counts.
 func (p *Prober) Answered(now time.Time, target netip.Addr) (ok bool) {
 	p.turn(now)
-	for _, m := range []map[netip.Addr]time.Time{p.asked, p.earlier} {
-		if _, ok = m[target]; ok {
-			delete(m, target)
-			return true
-		}
-	}
-	return false
+	_, recent := p.asked[target]
+	_, before := p.earlier[target]
+	return recent || before
 }
 
-// Pending returns how many addresses were asked for and have not answered.
+// Pending returns how many addresses were asked for of late.
 func (p *Prober) Pending(now time.Time) int {
 	p.turn(now)
 	return len(p.asked) + len(p.earlier)
 }
 
-// turn forgets those that have not answered.
+// turn forgets those that were asked for some time ago.
 func (p *Prober) turn(now time.Time) {
 	switch since := now.Sub(p.turned); {
 	case since >= 2*answerTime:

@@ -68,6 +68,7 @@ type Tracker struct {
 type link struct {
 	Link
 	routers map[netip.Addr]*router
+	had     [][6]byte // the MACs that had a session last, Config.Max at most, the latest one first
 }
 
 // router is one address that advertisements came from.
@@ -148,13 +149,14 @@ func (t *Tracker) Heard(now time.Time, ifindex int, from netip.Addr, mac [6]byte
 		}
 		r = &router{addr: from, first: now}
 		l.routers[from] = r
-		for _, o := range l.routers { // the same router, at another address
+		r.proven = slices.Contains(l.had, mac) // a router that was away
+		for _, o := range l.routers {          // the same router, at another address
 			r.proven = r.proven || o.mac == mac && (o.proven || o.session.Up)
 		}
 	}
-	if r.mac != mac {
+	if r.mac != mac && (!r.tried || !r.session.alive() && !now.Before(r.began.Add(t.cfg.Patience))) { // another router at the address, perhaps
 		r.mac = mac
-		if !r.session.Up && !r.tried { // another router at the address, perhaps
+		if !r.tried {
 			r.attempts = 0
 		}
 	}
@@ -208,6 +210,8 @@ func (t *Tracker) Session(now time.Time, n Neighbor, s Session) {
 	case s.Up && !r.session.Up:
 		r.since, r.attempts, r.proven = now, 0, true
 		r.id = identity{s.RouterID, s.AS}
+		l.had = slices.DeleteFunc(l.had, func(m [6]byte) bool { return m == r.mac })
+		l.had = slices.Insert(l.had[:min(len(l.had), t.cfg.Max-1)], 0, r.mac)
 	case !s.alive() && r.session.alive():
 		r.began, r.heard = now, now // it has all of its patience once more
 	}
