@@ -64,10 +64,15 @@ func (e *PeerError) Unwrap() error { return e.Err }
 type ListenError struct {
 	// Addr is where peers should be able to connect.
 	Addr netip.AddrPort
+	// Peers are those that cannot connect, since their key cannot be set, or taken off. The zero Prefix is all who
+	// connect to Addr.
+	Peers netip.Prefix
 	// Since is when it failed first, without a success since then.
 	Since time.Time
 	// Err is what the kernel, or [Config].Listener, says.
 	Err error
+
+	open bool // peers can connect all the same, without TTL security of the socket
 }
 
 // Error returns one line.
@@ -122,7 +127,8 @@ func (e *PeerError) MarshalJSON() ([]byte, error) {
 func (e *ListenError) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Addr  netip.AddrPort
+		Peers netip.Prefix
 		Since time.Time
 		Text  string
-	}{e.Addr, e.Since, e.Error()})
+	}{e.Addr, e.Peers, e.Since, e.Error()})
 }

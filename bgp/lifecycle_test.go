@@ -474,7 +474,7 @@ func TestKeysInstalled(t *testing.T) {
 	client := newPeer(&s.env, s, PeerConfig{Addr: netip.MustParseAddr("2001:db8::2"), MD5Key: "key"}, &dynamicRange{prefix: bad.prefix}).md5Key()
 	open := newPeer(&s.env, s, PeerConfig{Addr: addr3}, nil).md5Key()
 	for range 2 {
-		if err := l.apply(demand{keys: []md5Key{good, bad}}); err == nil {
+		if failed := l.apply(demand{keys: []md5Key{good, bad}}); len(failed) != 1 || failed[0].Peers != bad.prefix || failed[0].Addr != l.addr || failed[0].Err == nil {
 			t.Error("a key that the kernel refuses counts as installed")
 		}
 		if !l.guards(host) || l.guards(client) || !l.guards(open) {

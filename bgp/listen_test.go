@@ -139,3 +139,34 @@ func TestPeerListen(t *testing.T) {
 		}
 	})
 }
+
+// TestListenErrorPeers: a key that cannot be set keeps out whom it is for, an address that cannot be listened at everybody,
+// and TTL security that cannot be set nobody.
+func TestListenErrorPeers(t *testing.T) {
+	at := netip.AddrPortFrom(addr1, Port)
+	s, err := New(Config{AS: 65000, RouterID: addr1, Listen: []netip.AddrPort{at}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []PeerConfig{{Addr: addr2, MD5Key: "key"}, {Addr: addr3}} {
+		if err := s.AddPeer(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		e    *ListenError
+		want [2]bool
+	}{
+		{&ListenError{Addr: at, Err: errors.ErrUnsupported}, [2]bool{true, true}},
+		{&ListenError{Addr: at, Peers: hostPrefix(addr2), Err: errors.ErrUnsupported}, [2]bool{true, false}},
+		{&ListenError{Addr: at, Err: errors.ErrUnsupported, open: true}, [2]bool{}},
+	} {
+		s.listeners.failed = []*ListenError{test.e}
+		for i, addr := range []netip.Addr{addr2, addr3} {
+			p, err := s.Peer(PeerKey{Addr: addr})
+			if got := p.ListenError != nil; err != nil || got != test.want[i] {
+				t.Errorf("%+v: kept out is %v: %v, %v", *test.e, addr, got, err)
+			}
+		}
+	}
+}

@@ -83,23 +83,32 @@ type demand struct {
 
 // apply installs the keys and the TTL limit. Sockets that are not the kernel's
 // are their owner's.
-func (l *listener) apply(d demand) error {
+func (l *listener) apply(d demand) (failed []*ListenError) {
 	sc, ok := l.nl.(syscall.Conn)
 	if !ok {
 		return nil
 	}
 	raw, err := sc.SyscallConn()
-	if err != nil {
-		return err
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.kernel = true
+		err = rawControl(raw, func(fd int) error {
+			failed = l.set(fd, d)
+			return nil
+		})
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kernel = true
-	return rawControl(raw, func(fd int) error { return l.set(fd, d) })
+	if err != nil {
+		failed = []*ListenError{{Err: err}}
+	}
+	for _, e := range failed {
+		e.Addr = l.addr
+	}
+	return failed
 }
 
 // set changes what is not as it should be, and notes what the kernel has then.
-func (l *listener) set(fd int, d demand) (err error) {
+func (l *listener) set(fd int, d demand) (failed []*ListenError) {
 	wanted := func(k md5Key) bool {
 		return slices.ContainsFunc(d.keys, func(n md5Key) bool { return n.prefix == k.prefix })
 	}
@@ -107,27 +116,29 @@ func (l *listener) set(fd int, d demand) (err error) {
 		if wanted(k) {
 			return false
 		}
-		e := setMD5(fd, md5Key{prefix: k.prefix})
-		err = errors.Join(err, e)
-		return e == nil
+		err := setMD5(fd, md5Key{prefix: k.prefix})
+		if err != nil {
+			failed = append(failed, &ListenError{Peers: k.prefix, Err: err})
+		}
+		return err == nil
 	})
 	for _, k := range d.keys {
 		if slices.Contains(l.keys, k) {
 			continue
 		}
-		if e := setMD5(fd, k); e != nil {
-			err = errors.Join(err, e)
+		if err := setMD5(fd, k); err != nil {
+			failed = append(failed, &ListenError{Peers: k.prefix, Err: err})
 			continue
 		}
 		l.keys = append(slices.DeleteFunc(l.keys, func(o md5Key) bool { return o.prefix == k.prefix }), k)
 	}
 	if d.minTTL != l.minTTL {
-		if e := sock.SetMinTTL(fd, l.addr.Addr().Is6(), d.minTTL); e != nil {
-			return errors.Join(err, e)
+		if err := sock.SetMinTTL(fd, l.addr.Addr().Is6(), d.minTTL); err != nil {
+			return append(failed, &ListenError{Err: err, open: true})
 		}
 		l.minTTL = d.minTTL
 	}
-	return err
+	return failed
 }
 
 // guards reports whether the kernel has checked connections from prefix with a key, or there

@@ -48,9 +48,7 @@ func (l *listeners) open(ctx context.Context, c *Config, want func(netip.Addr) d
 // apply sets the options that the peers' configurations ask for.
 func (l *listeners) apply(want func(netip.Addr) demand) (failed []*ListenError) {
 	for _, one := range l.all {
-		if err := one.apply(want(one.addr.Addr())); err != nil {
-			failed = append(failed, &ListenError{Addr: one.addr, Err: err})
-		}
+		failed = append(failed, one.apply(want(one.addr.Addr()))...)
 	}
 	return failed
 }
@@ -89,7 +87,7 @@ func (l *listeners) secure(ctx context.Context, c *Config, t *peerTable, again f
 	now := l.hub.now()
 	for _, e := range failed {
 		e.Since = now
-		if i := slices.IndexFunc(l.failed, func(o *ListenError) bool { return o.Addr == e.Addr }); i >= 0 {
+		if i := slices.IndexFunc(l.failed, func(o *ListenError) bool { return o.Addr == e.Addr && o.Peers == e.Peers }); i >= 0 {
 			e.Since = l.failed[i].Since
 		}
 	}
@@ -108,6 +106,9 @@ func (l *listeners) secure(ctx context.Context, c *Config, t *peerTable, again f
 func (l *listeners) failure(t *peerTable, c *PeerConfig) *ListenError {
 	own, wants := t.listenFor(c)
 	for _, e := range l.failed {
+		if e.open || e.Peers.IsValid() && !e.Peers.Contains(c.Addr.WithZone("")) {
+			continue
+		}
 		ofAll := slices.Contains(t.cfg.Listen, e.Addr) && reaches(c.Addr, c.LocalAddr, e.Addr.Addr())
 		if ofAll || wants && own == e.Addr {
 			return e

@@ -45,6 +45,9 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	}
 	if e := p.ListenError; e != nil {
 		s.ListenError, s.ListenErrorSince = fmt.Sprintf("cannot listen at %v: %v", e.Addr, e.Err), e.Since
+		if e.Peers.IsValid() {
+			s.ListenError = fmt.Sprintf("listens at %v without the right key: %v", e.Addr, e.Err)
+		}
 		if p.State != bgp.Established {
 			s.Error, s.ErrorAt = strings.TrimPrefix(s.Error+"; "+s.ListenError, "; "), cmp.Or(s.ErrorAt, e.Since)
 		}
