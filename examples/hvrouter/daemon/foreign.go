@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/foreign"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
@@ -174,9 +175,33 @@ func (r *router) foreignEntries(n *netns.Namespace) (list []api.Foreign) {
 	return list
 }
 
+// foreignObjects is what other programs have in a namespace.
+type foreignObjects struct {
+	list []api.Foreign // as the last look had it
+	// hidden were in the list and are not now, and may be there still: it has as many of their kind as it can. At most mostHidden.
+	hidden []api.Foreign
+}
+
+const mostHidden = 5 * foreign.Most
+
+// cutKinds returns the kinds of which there may be more than a list has.
+func cutKinds(list []api.Foreign) map[string]bool {
+	count, cut := map[string]int{}, map[string]bool{}
+	for _, f := range list {
+		count[f.Kind]++
+	}
+	for kind, n := range count {
+		cut[kind] = n >= foreign.Most
+	}
+	if count["forwarding"]+count["neighbour"] >= eg.MostDisplaced {
+		cut["forwarding"], cut["neighbour"] = true, true
+	}
+	return cut
+}
+
 // onForeign takes what other programs have in a namespace now.
 func (r *router) onForeign(n *netns.Namespace, list []api.Foreign) {
-	before := r.foreign[n]
+	before := slices.Concat(r.foreign[n].list, r.foreign[n].hidden)
 	is := func(f api.Foreign) func(api.Foreign) bool {
 		return func(o api.Foreign) bool { return o.Kind == f.Kind && o.What == f.What && o.Why == f.Why }
 	}
@@ -188,13 +213,18 @@ func (r *router) onForeign(n *netns.Namespace, list []api.Foreign) {
 		list[i].Since = r.now()
 		n.Log().Warn("another program changes what guests' packets do", "event", "foreign", "kind", f.Kind, "what", f.What, "why", f.Why, "unsure", f.Unsure)
 	}
+	cut, hidden := cutKinds(list), []api.Foreign(nil)
 	for _, f := range before {
-		if !slices.ContainsFunc(list, is(f)) {
+		switch {
+		case slices.ContainsFunc(list, is(f)):
+		case cut[f.Kind]:
+			hidden = append(hidden, f)
+		default:
 			n.Log().Info("what another program had in the kernel is gone", "event", "foreign-gone", "kind", f.Kind, "what", f.What)
 		}
 	}
 	if r.foreign == nil {
-		r.foreign = map[*netns.Namespace][]api.Foreign{}
+		r.foreign = map[*netns.Namespace]foreignObjects{}
 	}
-	r.foreign[n] = list
+	r.foreign[n] = foreignObjects{list, hidden[:min(mostHidden, len(hidden))]}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/discovery"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -48,7 +47,7 @@ type router struct {
 	finders       finders
 	vteps         vteps
 	evpn          evpnState
-	foreign       map[*netns.Namespace][]api.Foreign // what other programs have in the kernel
+	foreign       map[*netns.Namespace]foreignObjects
 
 	fx        domain.Effects // scratch
 	dirty     bool           // refresh is due

@@ -93,7 +93,7 @@ func (r *router) status() api.Status {
 		s.RoutesFailed += stats.Failed
 		s.AuditRounds += stats.AuditRounds
 		s.AuditTime += stats.AuditTime.Seconds()
-		s.Foreign = append(s.Foreign, r.foreign[n]...)
+		s.Foreign = append(s.Foreign, r.foreign[n].list...)
 	}
 	for _, o := range r.cfg.Overlays {
 		if err := r.evpn.stand[o.Name]; err != nil {

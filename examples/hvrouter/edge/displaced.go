@@ -9,8 +9,8 @@ import (
 	"github.com/hyperfib/hyperfib/vxlan"
 )
 
-// mostDisplaced bounds how many are named.
-const mostDisplaced = 32
+// MostDisplaced bounds what Displaced returns.
+const MostDisplaced = 32
 
 // displaced are the entries of overlays that the kernel does not have, since another program's are in their place.
 type displaced struct {
@@ -52,7 +52,7 @@ func (d *displaced) take(events []vxlan.Event) {
 	}
 }
 
-// Displaced returns the entries that another program's are in the place of, as they should be, sorted: the first 32.
+// Displaced returns the entries that another program's are in the place of, as they should be, sorted: the first [MostDisplaced].
 func (e *Edge) Displaced() []vxlan.Entry {
 	d := &e.displaced
 	d.mu.Lock()
@@ -62,5 +62,5 @@ func (e *Edge) Displaced() []vxlan.Entry {
 		list = append(list, entry)
 	}
 	slices.SortFunc(list, func(a, b vxlan.Entry) int { return strings.Compare(a.String(), b.String()) })
-	return list[:min(mostDisplaced, len(list))]
+	return list[:min(MostDisplaced, len(list))]
 }

@@ -40,7 +40,7 @@ func TestDisplaced(t *testing.T) {
 	for i := range 100 {
 		e.displaced.take([]vxlan.Event{{Kind: vxlan.EventEntry, Entry: vxlan.Entry{IfIndex: i + 1, MAC: mac, VTEP: vtep}, State: vxlan.StateForeign}})
 	}
-	if n := len(e.Displaced()); n != mostDisplaced {
+	if n := len(e.Displaced()); n != MostDisplaced {
 		t.Errorf("%d are named", n)
 	}
 }

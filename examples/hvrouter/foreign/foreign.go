@@ -1,7 +1,9 @@
 package foreign
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,7 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 )
 
-// Most bounds what Find returns: more objects than that have one cause.
+// Most bounds what Find returns of each kind: more objects than that have one cause.
 const Most = 100
 
 // Want is what of ours others may interfere with, in one network namespace.
@@ -65,7 +67,8 @@ type Tables interface {
 
 var _ Tables = (*lookup.Kernel)(nil)
 
-// Find returns what others have: at most [Most], sorted. chains are the base chains of other tables; nil if they could not be seen.
+// Find returns what others have: rules, routes, chains, and at most [Most] of each. As long as nothing changes it returns
+// the same, whatever it leaves out. chains are the base chains of other tables; nil if they could not be seen.
 func Find(t Tables, chains []nftrace.ForeignChain, w Want) (list []api.Foreign, err error) {
 	for _, six := range []bool{false, true} {
 		rules, err := t.Rules(six)
@@ -78,11 +81,27 @@ func Find(t Tables, chains []nftrace.ForeignChain, w Want) (list []api.Foreign, 
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	list = append(append(list, found...), w.chains(chains)...)
+	list = slices.Concat(bound(list), bound(found), bound(w.chains(chains)))
 	for i := range list {
 		list[i].NetNS = string(w.NetNS)
 	}
-	return list[:min(len(list), Most)], nil
+	return list, nil
+}
+
+// bound leaves out what is more than [Most] objects of a kind, first what is unsure.
+func bound(list []api.Foreign) []api.Foreign {
+	if len(list) > Most {
+		slices.SortStableFunc(list, func(a, b api.Foreign) int { return unsure(a) - unsure(b) })
+		list = list[:Most]
+	}
+	return list
+}
+
+func unsure(f api.Foreign) int {
+	if f.Unsure {
+		return 1
+	}
+	return 0
 }
 
 // rules finds the rules of one family that come before our last one and may match guests' packets.
@@ -114,12 +133,26 @@ func ruleText(r lookup.Rule, six bool) string {
 	return r.String()
 }
 
+// space is the routes of one family of a table.
+type space struct {
+	table uint32
+	six   bool
+}
+
+func (s space) compare(o space) int {
+	switch {
+	case s.table != o.table:
+		return cmp.Compare(s.table, o.table)
+	case s.six == o.six:
+		return 0
+	case s.six:
+		return 1
+	}
+	return -1
+}
+
 // routes finds the routes in our tables that beat one of ours or of BGP's, or lead out of or drop a part of it.
 func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
-	type space struct {
-		table uint32
-		six   bool
-	}
 	ours := map[space]map[netip.Prefix]uint32{}
 	for _, r := range w.Routes {
 		s := space{r.Table, r.Prefix.Addr().Is6()}
@@ -136,7 +169,8 @@ func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
 		}
 	}
 	others := asker{Want: w}
-	for s, mine := range ours {
+	for _, s := range slices.SortedFunc(maps.Keys(ours), space.compare) { // each look leaves out the same
+		mine := ours[s]
 		err := t.Foreign(s.table, s.six, func(r lookup.Route) {
 			why := w.interferes(r, mine)
 			if _, local := mine[r.Prefix]; !local {
@@ -151,7 +185,9 @@ func (w *Want) routes(t Tables) (list []api.Foreign, err error) {
 		others.ask()
 	}
 	list = append(list, others.list...)
-	slices.SortFunc(list, func(a, b api.Foreign) int { return strings.Compare(a.What, b.What) })
+	slices.SortFunc(list, func(a, b api.Foreign) int {
+		return cmp.Or(strings.Compare(a.What, b.What), strings.Compare(a.Why, b.Why))
+	})
 	return list, nil
 }
 

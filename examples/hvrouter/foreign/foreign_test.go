@@ -209,6 +209,38 @@ func TestMost(t *testing.T) {
 	if err != nil || len(list) != Most {
 		t.Errorf("%d, %v", len(list), err)
 	}
+	// Of more than that, in several tables, each look has the same, and rules and chains have a place of their own.
+	k, before := tables{}, ""
+	for i := range Most + 10 {
+		text := fmt.Sprintf("%d.0/24", i)
+		k.rules = append(k.rules, lookup.Rule{Priority: 5, Mask: 1, Action: lookup.ActionProhibit, Protocol: 3})
+		k.routes = append(k.routes, lookup.Route{Table: 92, Prefix: prefix("100.0." + text), Type: lookup.Blackhole}, lookup.Route{Table: 90, Prefix: prefix("101.0." + text), Type: lookup.Blackhole},
+			lookup.Route{Table: 91, Prefix: prefix(fmt.Sprintf("2001:db8::%d/128", i)), Type: lookup.Blackhole}, lookup.Route{Table: 91, Prefix: prefix("102.0." + text), Type: lookup.Blackhole})
+	}
+	k.rules = append(k.rules, lookup.Rule{Priority: 5, Action: lookup.ActionProhibit, Protocol: 3}) // the only one that is certain
+	w := want
+	w.Tables = []uint32{92, 91, 90}
+	w.BGP = func(list []lookup.Route) (out []BGP) {
+		for _, r := range list {
+			out = append(out, BGP{Metric: 64, Prefix: r.Prefix, Text: "TEXT"})
+		}
+		return out
+	}
+	for range 20 {
+		list, err := Find(k, []nftrace.ForeignChain{{Text: "a", Drops: true}}, w)
+		of := map[string]int{}
+		for _, f := range list {
+			of[f.Kind]++
+		}
+		if err != nil || fmt.Sprint(of) != fmt.Sprintf("map[chain:1 route:%d rule:%d]", Most, Most) || list[0].Unsure {
+			t.Fatalf("%v, %v, %+v", of, err, list[0])
+		}
+		if now := fmt.Sprint(list); before != "" && now != before {
+			t.Fatal("another look has others")
+		} else {
+			before = now
+		}
+	}
 	list, err = Find(tables{}, []nftrace.ForeignChain{{Text: "a", Drops: true}, {Text: "b", Rules: 2}, {Text: "c"}}, want)
 	if err != nil || len(list) != 2 || list[0].Unsure || !list[1].Unsure {
 		t.Errorf("%v, %v", list, err)

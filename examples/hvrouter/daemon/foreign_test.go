@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
+	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/foreign"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+)
+
+// foreignBench is a router and the events that it logs of foreign objects: "+KIND WHAT" and "-KIND WHAT".
+type foreignBench struct {
+	*bench
+	log strings.Builder
+}
+
+func newForeignBench(t *testing.T) *foreignBench {
+	c, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, tr := &foreignBench{}, newTrace()
+	f.bench = newBenchWith(t, c, slog.New(slog.NewTextHandler(&f.log, nil)), func(name string) netns.Kernel { return fakeKernel{trace: tr, netns: name} }, tr)
+	return f
+}
+
+// look has the router take a list, and returns the events that follow.
+func (b *foreignBench) look(list ...api.Foreign) string {
+	b.log.Reset()
+	b.router.onForeign(b.router.home(), list)
+	var events []string
+	for line := range strings.Lines(b.log.String()) {
+		sign := map[bool]string{true: "-", false: "+"}[strings.Contains(line, "event=foreign-gone")]
+		_, kind, _ := strings.Cut(line, " kind=")
+		kind, what, _ := strings.Cut(kind, " what=")
+		events = append(events, sign+kind+" "+strings.Fields(what)[0])
+	}
+	return strings.Join(events, ", ")
+}
+
+// objects are some of a kind: KIND 0, KIND 1 and so on.
+func objects(kind string, from, to int) (list []api.Foreign) {
+	for i := from; i < to; i++ {
+		list = append(list, api.Foreign{Kind: kind, What: fmt.Sprint(i), Why: "WHY"})
+	}
+	return list
+}
+
+// TestForeignCut: what is no longer in a list that has as many of its kind as it can may be there still. It is gone, with
+// an event, if it is not in a list that has fewer.
+func TestForeignCut(t *testing.T) {
+	for _, c := range []struct {
+		kind string
+		most int
+	}{{"route", foreign.Most}, {"rule", foreign.Most}, {"neighbour", eg.MostDisplaced}} {
+		b := newForeignBench(t)
+		chain := objects("chain", 0, 1)
+		b.look(append(objects(c.kind, 0, c.most), chain...)...)
+		since := b.router.foreign[b.router.home()].list[1].Since
+		shifted := objects(c.kind, 2, c.most+2)
+		if got, want := b.look(shifted...), fmt.Sprintf("+%s %d, +%s %d, -chain 0", c.kind, c.most, c.kind, c.most+1); got != want {
+			t.Errorf("others of a list that is cut: %q, want %q", got, want)
+		}
+		if got := b.look(objects(c.kind, 0, c.most)...); got != "" {
+			t.Errorf("the first ones again: %q", got)
+		}
+		if got := b.look(shifted...); got != "" {
+			t.Errorf("and the others: %q", got)
+		}
+		if got, want := b.look(objects(c.kind, 1, c.most-1)...), fmt.Sprintf("-%s %d, -%s %d, -%s 0", c.kind, c.most, c.kind, c.most+1, c.kind); strings.Replace(got, fmt.Sprintf("-%s %d, ", c.kind, c.most-1), "", 1) != want {
+			t.Errorf("all that are left: %q, want %q", got, want)
+		}
+		if list := b.router.foreign[b.router.home()].list; !list[0].Since.Equal(since) {
+			t.Errorf("since %v, not %v", list[0].Since, since)
+		}
+		// What is remembered is bounded.
+		for i := range 20 {
+			b.look(objects(c.kind, i*c.most, (i+1)*c.most)...)
+		}
+		if n := len(b.router.foreign[b.router.home()].hidden); n > mostHidden {
+			t.Errorf("%d are remembered", n)
+		}
+	}
+}
