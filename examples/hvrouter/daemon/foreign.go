@@ -199,28 +199,45 @@ func cutKinds(list []api.Foreign) map[string]bool {
 	return cut
 }
 
-// onForeign takes what other programs have in a namespace now.
+// foreignKey is what makes an object the same. What it does to packets (Why) changes with what BGP has.
+type foreignKey struct{ kind, what string }
+
+func keyOf(f api.Foreign) foreignKey { return foreignKey{f.Kind, f.What} }
+
+// onForeign takes what other programs have in a namespace now. The last event of an object says whether it is there. One of
+// which it has become certain what it does, or is not any more, is an event once more.
 func (r *router) onForeign(n *netns.Namespace, list []api.Foreign) {
-	before := slices.Concat(r.foreign[n].list, r.foreign[n].hidden)
-	is := func(f api.Foreign) func(api.Foreign) bool {
-		return func(o api.Foreign) bool { return o.Kind == f.Kind && o.What == f.What && o.Why == f.Why }
+	type telling struct {
+		foreignKey
+		unsure bool
 	}
-	for i, f := range list {
-		if at := slices.IndexFunc(before, is(f)); at >= 0 {
-			list[i].Since = before[at].Since
-			continue
-		}
-		list[i].Since = r.now()
-		n.Log().Warn("another program changes what guests' packets do", "event", "foreign", "kind", f.Kind, "what", f.What, "why", f.Why, "unsure", f.Unsure)
+	here, since, told := map[foreignKey]bool{}, map[foreignKey]time.Time{}, map[telling]bool{}
+	for _, f := range list {
+		here[keyOf(f)] = true
 	}
 	cut, hidden := cutKinds(list), []api.Foreign(nil)
-	for _, f := range before {
+	for _, f := range slices.Concat(r.foreign[n].list, r.foreign[n].hidden) {
+		k := keyOf(f)
+		since[k], told[telling{k, f.Unsure}] = f.Since, true
 		switch {
-		case slices.ContainsFunc(list, is(f)):
+		case here[k]:
+			continue
 		case cut[f.Kind]:
 			hidden = append(hidden, f)
 		default:
 			n.Log().Info("what another program had in the kernel is gone", "event", "foreign-gone", "kind", f.Kind, "what", f.What)
+		}
+		here[k] = true // two rules may have one text
+	}
+	for i, f := range list {
+		k := keyOf(f)
+		if _, known := since[k]; !known {
+			since[k] = r.now()
+		}
+		list[i].Since = since[k]
+		if t := (telling{k, f.Unsure}); !told[t] {
+			told[t] = true
+			n.Log().Warn("another program changes what guests' packets do", "event", "foreign", "kind", f.Kind, "what", f.What, "why", f.Why, "unsure", f.Unsure)
 		}
 	}
 	if r.foreign == nil {

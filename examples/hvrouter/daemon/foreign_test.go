@@ -1,15 +1,22 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/foreign"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 )
 
@@ -63,7 +70,7 @@ func TestForeignCut(t *testing.T) {
 		b.look(append(objects(c.kind, 0, c.most), chain...)...)
 		since := b.router.foreign[b.router.home()].list[1].Since
 		shifted := objects(c.kind, 2, c.most+2)
-		if got, want := b.look(shifted...), fmt.Sprintf("+%s %d, +%s %d, -chain 0", c.kind, c.most, c.kind, c.most+1); got != want {
+		if got, want := b.look(shifted...), fmt.Sprintf("-chain 0, +%s %d, +%s %d", c.kind, c.most, c.kind, c.most+1); got != want {
 			t.Errorf("others of a list that is cut: %q, want %q", got, want)
 		}
 		if got := b.look(objects(c.kind, 0, c.most)...); got != "" {
@@ -84,6 +91,61 @@ func TestForeignCut(t *testing.T) {
 		}
 		if n := len(b.router.foreign[b.router.home()].hidden); n > mostHidden {
 			t.Errorf("%d are remembered", n)
+		}
+	}
+}
+
+// TestForeignSame: an object is the same for as long as it is there, whatever BGP's next hops are. What is gone comes first.
+func TestForeignSame(t *testing.T) {
+	b := newForeignBench(t)
+	home := b.router.home()
+	var g *routing
+	for one := range b.router.all {
+		if one.namespace == home {
+			g = one
+			break
+		}
+	}
+	p := netip.MustParsePrefix("192.0.2.0/24")
+	route := lookup.Route{Table: g.table, Prefix: p, Metric: 1, Type: lookup.Blackhole}
+	two := []domain.NextHop{{Gateway: netip.MustParseAddr("198.51.100.126"), Link: "a.public"}, {Gateway: netip.MustParseAddr("198.51.100.226"), Link: "b.public"}}
+	var since time.Time
+	why := map[string]bool{}
+	for i, hops := range [][]domain.NextHop{two, two[:1], two, two[1:]} {
+		g.rib.SetBGP(p, hops, false, &b.router.fx)
+		text := b.router.bgpFor(home, []lookup.Route{route})[0].Text
+		got := b.look(api.Foreign{Kind: "route", What: "ROUTE", Why: "it beats BGP's, " + text})
+		if want := map[bool]string{true: "+route ROUTE"}[i == 0]; got != want {
+			t.Errorf("look %d: %q, want %q", i, got, want)
+		}
+		now := b.router.foreign[home].list[0]
+		why[now.Why] = true
+		if since = cmp.Or(since, now.Since); !now.Since.Equal(since) || since.IsZero() {
+			t.Errorf("look %d: since %v, not %v", i, now.Since, since)
+		}
+	}
+	if len(why) != 3 {
+		t.Errorf("%v", slices.Sorted(maps.Keys(why)))
+	}
+	rule := func(what string, unsure bool) api.Foreign {
+		return api.Foreign{Kind: "rule", What: what, Unsure: unsure}
+	}
+	for _, c := range []struct {
+		want string
+		list []api.Foreign
+	}{
+		{"-route ROUTE, +rule A", []api.Foreign{rule("A", true)}},
+		{"-rule A, +rule B", []api.Foreign{rule("B", true)}},
+		{"+rule B", []api.Foreign{rule("B", false)}},                  // it has become certain
+		{"+rule B", []api.Foreign{rule("B", false), rule("B", true)}}, // two that have one text
+		{"", []api.Foreign{rule("B", true), rule("B", false)}},
+		{"", []api.Foreign{rule("B", false), rule("B", false)}},
+		{"-rule B", nil},
+		{"+rule B", []api.Foreign{rule("B", false), rule("B", false)}},
+		{"-rule B", nil},
+	} {
+		if got := b.look(c.list...); got != c.want {
+			t.Errorf("%v: %q, want %q", c.list, got, c.want)
 		}
 	}
 }
