@@ -19,7 +19,7 @@ import (
 // once more if BFD was Up in between. One that is down for other reasons, or has no BFD, is none.
 func TestUnwatched(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
-	waits := &bgp.BFDWait{Since: start.Add(-50 * time.Second)}
+	waits := &bgp.BFDWait{Since: start.Add(-time.Hour)} // of the first attempt, which may be long ago
 	for _, c := range []struct {
 		name  string
 		state func(second int) (bgp.PeerStatus, bfd.State) // each ten seconds
@@ -42,7 +42,10 @@ func TestUnwatched(t *testing.T) {
 				p = bgp.PeerStatus{State: bgp.OpenSent, BFDWait: waits}
 			}
 			return p, bfd.StateDown
-		}, "10 waits"},
+		}, "130 waits"},
+		{"strict, all the time", func(int) (bgp.PeerStatus, bfd.State) {
+			return bgp.PeerStatus{State: bgp.OpenSent, BFDWait: waits}, bfd.StateDown
+		}, "60 waits"},
 		{"Established again and again", func(n int) (bgp.PeerStatus, bfd.State) {
 			return bgp.PeerStatus{State: map[bool]bgp.State{true: bgp.Connect, false: bgp.Established}[n%50 == 0]}, bfd.StateDown
 		}, ""},
@@ -87,5 +90,52 @@ func TestUnwatched(t *testing.T) {
 	}
 	if log.Len() > 0 {
 		t.Error(log.String())
+	}
+}
+
+// TestUnwatchedLater: seconds of waiting hours after others are no event. Why BFD is not Up is never empty, and the
+// namespace is named.
+func TestUnwatchedLater(t *testing.T) {
+	var log strings.Builder
+	u := newUnwatched(slog.New(slog.NewTextHandler(&log, nil)))
+	r := config.Reflector{Interface: "a", Peer: config.Addr{Addr: netip.MustParseAddr("192.0.2.2")}}
+	b := bfd.Status{State: bfd.StateDown}
+	b.Key = peering.BFDKey("red", r)
+	now := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+	waits := &bgp.PeerStatus{State: bgp.OpenSent, BFDWait: &bgp.BFDWait{Since: now}}
+	look := func(p *bgp.PeerStatus, looks int) string {
+		log.Reset()
+		for range looks {
+			u.take([]sessions.Status{{NetNS: "red", Reflector: r, Peer: *p}}, []bfd.Status{b}, now)
+			now = now.Add(unwatchedLook)
+		}
+		return log.String()
+	}
+	down := &bgp.PeerStatus{State: bgp.Connect}
+	if got := look(waits, 5) + look(down, 2160) + look(waits, 6); got != "" {
+		t.Errorf("after 50 seconds of waiting: %s", got)
+	}
+	begin := now.Add(-6 * unwatchedLook).Format("2006-01-02T15:04:05")
+	for _, c := range []struct {
+		state, remote bfd.State
+		received      uint64
+		reason        bfd.Reason
+		want          string
+	}{
+		{bfd.StateDown, bfd.StateDown, 0, bfd.ReasonNone, "nothing has come from there"},
+		{bfd.StateInit, bfd.StateDown, 5, bfd.ReasonNone, "the peer does not hear us"},
+		{bfd.StateDown, bfd.StateUp, 5, bfd.ReasonNone, "the peer's state is Up"},
+		{bfd.StateDown, bfd.StateDown, 5, bfd.ReasonExpired, "expired"},
+	} {
+		b.State, b.RemoteState, b.Received, b.Reason = c.state, c.remote, c.received, c.reason
+		got := look(waits, 7)
+		for _, want := range []string{"netns=red", "since=" + begin, "state=" + c.state.String(), c.want} {
+			if !strings.Contains(got, want) || strings.Count(got, "bfd-missing") != 1 {
+				t.Errorf("no %s in %q", want, got)
+			}
+		}
+		b.State = bfd.StateUp
+		look(waits, 1)
+		begin = now.Format("2006-01-02T15:04:05")
 	}
 }
