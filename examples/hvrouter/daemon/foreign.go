@@ -36,9 +36,10 @@ func (p *pumps) watchForeign(ctx context.Context, n *netns.Namespace) error {
 		if !p.loop.do(ctx, func() { want = p.router.foreignWant(n) }) {
 			return nil
 		}
+		waiting := waitingRoutes{kernel: n.Kernel()}
 		want.BGP = func(routes []lookup.Route) (list []foreign.BGP) {
 			p.loop.do(ctx, func() { list = p.router.bgpFor(n, routes) })
-			noteWaiting(n, routes, list)
+			waiting.note(routes, list)
 			return list
 		}
 		begin := time.Now()
@@ -137,23 +138,32 @@ func (g *routing) bgpRoute(p netip.Prefix, other lookup.Route) foreign.BGP {
 	return b
 }
 
-// noteWaiting notes which of BGP's routes yield to foreign ones with their prefix and metric. All routes are
-// gone through, which is why it is not done for others.
-func noteWaiting(n *netns.Namespace, routes []lookup.Route, list []foreign.BGP) {
-	same := map[fib.RouteKey]int{}
-	for i, b := range list {
-		if r := routes[i]; b.Prefix == r.Prefix && b.Metric == r.Metric && r.TOS == 0 && !b.Taken {
-			same[fib.RouteKey{Table: r.Table, Prefix: r.Prefix, Metric: r.Metric}] = i
+// waitingRoutes are BGP's that yield to foreign ones with their prefix and metric, in one look. All routes of the namespace
+// are gone through for it, which is why that is done once, and only if there are such foreign routes.
+type waitingRoutes struct {
+	kernel netns.Kernel
+	keys   map[fib.RouteKey]bool // nil: not known yet
+}
+
+// note notes which of BGP's routes yield to foreign ones.
+func (w *waitingRoutes) note(routes []lookup.Route, list []foreign.BGP) {
+	for i := range list {
+		if b, r := &list[i], routes[i]; b.Prefix == r.Prefix && b.Metric == r.Metric && r.TOS == 0 && !b.Taken {
+			b.Waits = w.has(fib.RouteKey{Table: r.Table, Prefix: r.Prefix, Metric: r.Metric})
 		}
 	}
-	if len(same) == 0 {
-		return
-	}
-	for s := range n.Kernel().Routes() {
-		if i, ok := same[s.RouteKey]; ok && s.State == fib.StateForeign {
-			list[i].Waits = true
+}
+
+func (w *waitingRoutes) has(k fib.RouteKey) bool {
+	if w.keys == nil {
+		w.keys = map[fib.RouteKey]bool{}
+		for s := range w.kernel.Routes() {
+			if s.State == fib.StateForeign {
+				w.keys[s.RouteKey] = true
+			}
 		}
 	}
+	return w.keys[k]
 }
 
 // foreignEntries are the forwarding entries and neighbours that are in the place of ours.

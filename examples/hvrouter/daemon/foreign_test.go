@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/foreign"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
+	"github.com/hyperfib/hyperfib/fib"
 )
 
 // foreignBench is a router and the events that it logs of foreign objects: "+KIND WHAT" and "-KIND WHAT".
@@ -147,5 +149,56 @@ func TestForeignSame(t *testing.T) {
 		if got := b.look(c.list...); got != c.want {
 			t.Errorf("%v: %q, want %q", c.list, got, c.want)
 		}
+	}
+}
+
+// walkedKernel counts how often its routes are gone through.
+type walkedKernel struct {
+	netns.Kernel
+	routes []fib.RouteStatus
+	walks  int
+}
+
+func (k *walkedKernel) Routes() iter.Seq[fib.RouteStatus] {
+	k.walks++
+	return slices.Values(k.routes)
+}
+
+// TestWaitingRoutes: all routes are gone through once in a look, however many foreign routes there are, and not at all if
+// none has the prefix and metric of one of BGP's.
+func TestWaitingRoutes(t *testing.T) {
+	const table, metric = 90, 64
+	k := &walkedKernel{}
+	var routes []lookup.Route
+	for i := range 6 {
+		r := lookup.Route{Table: table, Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32), Metric: metric}
+		s := fib.RouteStatus{State: map[bool]fib.RouteState{true: fib.StateForeign, false: fib.StateInstalled}[i%2 == 0]}
+		s.RouteKey = fib.RouteKey{Table: table, Prefix: r.Prefix, Metric: metric}
+		k.routes, routes = append(k.routes, s), append(routes, r)
+	}
+	waiting := waitingRoutes{kernel: k}
+	look := func(i int, change func(*lookup.Route, *foreign.BGP)) bool {
+		list, one := []foreign.BGP{{Prefix: routes[i].Prefix, Metric: metric}}, []lookup.Route{routes[i]}
+		change(&one[0], &list[0])
+		waiting.note(one, list)
+		return list[0].Waits
+	}
+	for name, change := range map[string]func(*lookup.Route, *foreign.BGP){
+		"prefix": func(_ *lookup.Route, b *foreign.BGP) { b.Prefix = netip.MustParsePrefix("192.0.2.0/24") },
+		"metric": func(r *lookup.Route, _ *foreign.BGP) { r.Metric++ },
+		"TOS":    func(r *lookup.Route, _ *foreign.BGP) { r.TOS = 8 },
+		"taken":  func(_ *lookup.Route, b *foreign.BGP) { b.Taken = true },
+	} {
+		if look(0, change) || k.walks != 0 {
+			t.Errorf("another %s: waits, or %d walks", name, k.walks)
+		}
+	}
+	for i := range routes {
+		if got, want := look(i, func(*lookup.Route, *foreign.BGP) {}), i%2 == 0; got != want {
+			t.Errorf("%v waits: %v, want %v", routes[i].Prefix, got, want)
+		}
+	}
+	if k.walks != 1 {
+		t.Errorf("gone through %d times", k.walks)
 	}
 }
