@@ -207,9 +207,10 @@ func (r *router) onLearned(g *routing, changes []fib.LearnChange) {
 // onPaths takes what BGP has for prefixes of one domain.
 func (r *router) onPaths(g *routing, u sessions.Update) {
 	for _, c := range u.Sets {
+		before := g.offLink[c.Prefix]
 		hops, offLink := g.gateways(c)
-		if offLink > 0 {
-			r.offLink += uint64(offLink)
+		if offLink > 0 && offLink != before { // paths come again when they become stale, or when a next hop dies
+			r.offLink += uint64(max(0, offLink-before))
 			r.log.Warn("next hop not on-link", "event", "next-hop-not-on-link", "domain", g.name, "prefix", c.Prefix, "count", offLink)
 		}
 		g.rib.SetBGP(c.Prefix, hops, c.Alternative, &r.fx)

@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config/configtest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
@@ -52,6 +55,46 @@ func TestGateways(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != one.want || offLink != one.offLink {
 			t.Errorf("%s: %q, %d not on-link; want %q, %d", one.name, s, offLink, one.want, one.offLink)
+		}
+	}
+}
+
+// TestOffLinkEvent: that next hops of a prefix are on no link is an event, and counted, when it changes, and not each time
+// its paths come.
+func TestOffLinkEvent(t *testing.T) {
+	c, err := configtest.Sample("hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	tr := newTrace()
+	b := newBenchWith(t, c, slog.New(slog.NewTextHandler(&log, nil)), func(name string) netns.Kernel { return fakeKernel{trace: tr, netns: name} }, tr)
+	b.uplinks()
+	for i, one := range []struct {
+		hops  string
+		want  string // the count in the event
+		total uint64
+	}{
+		{"192.0.2.1", "count=1", 1},
+		{"192.0.2.1", "", 1}, // stale
+		{"192.0.2.1", "", 1}, // and fresh again
+		{"192.0.2.1 192.0.2.2", "count=2", 2},
+		{"192.0.2.1 192.0.2.2 198.51.100.102", "", 2},
+		{"192.0.2.1", "count=1", 2},
+		{"198.51.100.102", "", 2},
+		{"192.0.2.1", "count=1", 3},
+		{"", "", 3},
+		{"192.0.2.1", "count=1", 4},
+	} {
+		log.Reset()
+		set := sessions.PathSet{Prefix: netip.MustParsePrefix("203.0.113.7/32")}
+		for _, h := range strings.Fields(one.hops) {
+			set.Paths = append(set.Paths, peering.Path{NextHop: netip.MustParseAddr(h), Peer: netip.MustParseAddr("198.51.100.126")})
+		}
+		b.router.onPaths(b.domains["public"], sessions.Update{Sets: []sessions.PathSet{set}})
+		_, got, _ := strings.Cut(log.String(), "event=next-hop-not-on-link domain=public prefix=203.0.113.7/32 ")
+		if got = strings.TrimSpace(got); got != one.want || b.router.offLink != one.total {
+			t.Errorf("%d, %s: %q, %d in all; want %q, %d", i, one.hops, got, b.router.offLink, one.want, one.total)
 		}
 	}
 }
