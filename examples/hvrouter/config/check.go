@@ -26,7 +26,7 @@ type checker struct {
 
 func (k *checker) bad(path, format string, args ...any) {
 	if k.problems != nil {
-		*k.problems = append(*k.problems, Problem{Field: path, Msg: say(format, args)})
+		*k.problems = append(*k.problems, Problem{Field: path, Msg: secrets(nil).say(format, args)})
 		return
 	}
 	k.errs = append(k.errs, at(k.find(path), format, args...))

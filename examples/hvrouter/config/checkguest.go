@@ -37,7 +37,7 @@ func (k *checker) guests(c *Config) {
 	for i, g := range c.Guests {
 		path := fmt.Sprintf("$.guests[%d]", i)
 		for _, p := range append(admission.Check(g), claims.Check(g)...) {
-			k.bad(path+p.Field, "%s", p.Msg)
+			k.bad(path+p.Field, "%s", said(p.Msg))
 		}
 		claims.Add(g, fmt.Sprintf("%s (guests[%d])", g.Name, i))
 	}

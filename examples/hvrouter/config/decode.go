@@ -175,7 +175,7 @@ func leadingZero(s string) bool {
 }
 
 func atToken(t *token.Token, format string, args ...any) *Error {
-	e := &Error{Msg: say(format, args)}
+	e := saying(format, args...)
 	e.setPosition(t)
 	return e
 }

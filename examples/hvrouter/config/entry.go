@@ -27,7 +27,7 @@ func (s source) errorAt(below, format string, args ...any) *Error {
 	e := &Error{Line: s.line, Column: s.column, Msg: fmt.Sprintf(format, args...)}
 	if s.doc != nil {
 		k := checker{doc: s.doc}
-		e = at(k.find(s.path+below), "%s", e.Msg)
+		e = at(k.find(s.path+below), "%s", said(e.Msg))
 	}
 	e.File = s.file
 	return e

@@ -23,6 +23,10 @@ type Error struct {
 	// Err is why something that the file names could not be read, nil for a mistake in the file
 	// itself.
 	Err error
+
+	// What Msg is made of, until the keys that the file has are taken out of it ([secrets.hide]).
+	format string
+	args   []any
 }
 
 // Unwrap returns Err.
@@ -74,25 +78,36 @@ func (es Errors) sorted(file string) Errors {
 
 // at makes an error that points at a node.
 func at(node ast.Node, format string, args ...any) *Error {
-	e := &Error{Msg: say(format, args)}
+	e := saying(format, args...)
 	if node != nil {
 		e.setPosition(node.GetToken())
 	}
 	return e
 }
 
+// saying makes an error without a place.
+func saying(format string, args ...any) *Error {
+	return &Error{Msg: secrets(nil).say(format, args), format: format, args: args}
+}
+
 // mostQuoted is how many octets of a text of the file an error quotes: its line and column say where the rest is.
 const mostQuoted = 160
 
-// say formats a message. A long text of the file in it is shortened.
-func say(format string, args []any) string {
+// said is a message that was made with [secrets.say], in another one: it is not shortened again.
+type said string
+
+// say formats a message. A text of the file in it is shortened, once it has no key in it any more.
+func (k secrets) say(format string, args []any) string {
 	args = slices.Clone(args)
 	for i, a := range args {
-		if s, ok := a.(string); ok {
-			args[i] = shorten(s)
+		switch a := a.(type) {
+		case string:
+			args[i] = shorten(k.hide(a))
+		case said:
+			args[i] = said(k.hide(string(a)))
 		}
 	}
-	return fmt.Sprintf(format, args...)
+	return k.replace(fmt.Sprintf(format, args...))
 }
 
 // shorten returns the beginning of a long text.
@@ -122,28 +137,29 @@ func fromYAML(err error) *Error {
 	}
 	var y yaml.Error
 	if !errors.As(err, &y) {
-		return &Error{Msg: err.Error()}
+		return saying("%s", err.Error())
 	}
 	// Not its Error: that draws the text around the token, which may be megabytes.
-	e := &Error{Msg: shorten(y.GetMessage())}
-	e.setPosition(y.GetToken())
+	e := saying("%s", y.GetMessage())
 	var overflow *yaml.OverflowError
 	var other *yaml.TypeError
 	switch {
 	case errors.As(err, &overflow):
-		e.Msg = fmt.Sprintf("%s: want %s", shorten(overflow.SrcNum), wanted(overflow.DstType))
+		e = saying("%s: want %s", overflow.SrcNum, wanted(overflow.DstType))
 	case errors.As(err, &other):
-		e.Msg = "want " + wanted(other.DstType)
+		want := wanted(other.DstType)
 		switch t := y.GetToken(); {
 		case t == nil || t.Value == "":
+			e = saying("want %s", want)
 		case t.Type == token.MappingStartType:
-			e.Msg += ", not a mapping"
+			e = saying("want %s, not a mapping", want)
 		case t.Type == token.SequenceStartType:
-			e.Msg += ", not a list"
+			e = saying("want %s, not a list", want)
 		default:
-			e.Msg = shorten(t.Value) + ": " + e.Msg
+			e = saying("%s: want %s", t.Value, want)
 		}
 	}
+	e.setPosition(y.GetToken())
 	return e
 }
 

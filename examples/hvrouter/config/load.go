@@ -55,14 +55,14 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 func (c *Config) Text() string { return c.text }
 
 // ParseGuests decodes one guest or a list of guests from YAML or JSON; [Admission] and
-// [Claims] check them. name is used in errors only.
+// [Claims] check them. name is used in errors only; they quote no key.
 func ParseGuests(name string, data []byte) ([]Entry, error) {
 	entries, k, err := parseGuests(name, data)
 	if err != nil {
-		return nil, Errors{fromYAML(err)}.sorted(name)
+		return nil, discreet(data, Errors{fromYAML(err)}.sorted(name))
 	}
 	if len(k.errs) > 0 {
-		return nil, k.errs.sorted(name)
+		return nil, discreet(data, k.errs.sorted(name))
 	}
 	return entries, nil
 }

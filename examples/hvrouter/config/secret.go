@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
@@ -68,23 +70,63 @@ func (k *checker) secret(at, name string, into *string) {
 }
 
 // secretText finds keys in the text of a file, whatever else is wrong with that.
-var secretText = regexp.MustCompile(`md5["']?[ \t]*:[ \t]*("[^"\n]*"?|'[^'\n]*'?|[^\s,}\]][^\n,}\]]*)`)
+var secretText = regexp.MustCompile(`md5["']?[ \t]*:[ \t]*("[^"\n]*"?|'[^'\n]*'?|[^\s,}\]][^\n,}\]]*)([^\n]*)`)
 
-// discreet takes out of errors what may be a key. Errors quote what they are about.
-func discreet(text []byte, list Errors) Errors {
-	var all []string
+// secretKey finds where a key stands in a text of the file: a quote that is not closed takes the lines in that follow.
+var secretKey = regexp.MustCompile(`md5\\?["']?\s*:\s*`)
+
+// secrets are texts that may be a key, or a part of one, the longest first.
+type secrets []string
+
+// secretsOf returns the keys in the text of a file.
+func secretsOf(text []byte) (k secrets) {
 	for _, m := range secretText.FindAllSubmatch(text, -1) {
 		value := strings.TrimSpace(string(m[1]))
-		for _, v := range append(strings.Fields(value), value, strings.Trim(value, `"'`), strings.Trim(value, "[]{}")) {
+		// In block style a plain scalar goes on behind a comma, and one that is quoted badly behind a quote.
+		line := value + strings.TrimRight(string(m[2]), " \t\r")
+		for _, v := range append(strings.Fields(value), value, strings.Trim(value, `"'`), strings.Trim(value, "[]{}"), line, strings.Trim(line, `"'`)) {
 			if len(v) > 3 {
-				all = append(all, v)
+				k = append(k, v)
 			}
 		}
 	}
+	slices.SortFunc(k, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(k)
+}
+
+// hidden stands for a key.
+const hidden = "(secret)"
+
+// hide takes out of a text of the file what may be a key, and what follows the name of one. A key has to be whole: of a part of one
+// hide knows nothing.
+func (k secrets) hide(s string) string {
+	if m := secretKey.FindStringIndex(s); m != nil {
+		s = s[:m[1]] + hidden
+	}
+	return k.replace(s)
+}
+
+// replace replaces whole keys in a text.
+func (k secrets) replace(s string) string {
+	if len(k) == 0 {
+		return s
+	}
+	pairs := []string{hidden, hidden} // not twice
+	for _, v := range k {
+		pairs = append(pairs, v, hidden)
+	}
+	return strings.NewReplacer(pairs...).Replace(s)
+}
+
+// discreet takes the keys of a file out of its errors, which quote what they are about.
+func discreet(text []byte, list Errors) Errors {
+	k := secretsOf(text)
 	for _, e := range list {
-		for _, v := range all {
-			e.Msg = strings.ReplaceAll(e.Msg, v, "(secret)")
+		if e.format != "" {
+			e.Msg = k.say(e.format, e.args)
+			e.format, e.args = "", nil
 		}
+		e.Msg = k.replace(e.Msg)
 	}
 	return list
 }
