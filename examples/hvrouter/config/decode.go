@@ -35,17 +35,34 @@ func parse(data []byte) (*ast.File, error) {
 			return nil, err
 		}
 	}
-	tokens := lexer.Tokenize(string(data))
-	for _, check := range []func(token.Tokens) error{single, shallow, unambiguous} {
-		if err := check(tokens); err != nil {
-			return nil, err
+	var doc *ast.File
+	err := survive(func() (err error) {
+		tokens := lexer.Tokenize(string(data))
+		for _, check := range []func(token.Tokens) error{single, shallow, untagged, unambiguous} {
+			if err := check(tokens); err != nil {
+				return err
+			}
 		}
-	}
-	doc, err := parser.Parse(tokens, 0)
+		if doc, err = parser.Parse(tokens, 0); err != nil {
+			return err
+		}
+		return bounded(doc)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return doc, bounded(doc)
+	return doc, nil
+}
+
+// survive runs f, which calls the library for YAML. A panic of that is an error: what somebody else wrote ends no loop.
+func survive(f func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = saying("this cannot be read: %s", fmt.Sprint(cause))
+			err.(*Error).Line, err.(*Error).Column = 1, 1
+		}
+	}()
+	return f()
 }
 
 // readable refuses what is not text: invalid UTF-8, and control characters, which YAML
@@ -168,6 +185,17 @@ func unambiguous(tokens token.Tokens) error {
 	return nil
 }
 
+// untagged refuses tags, such as !!str: no key needs one, and the library panics at a scalar with one in the place of a
+// list.
+func untagged(tokens token.Tokens) error {
+	for _, t := range tokens {
+		if t.Type == token.TagType {
+			return atToken(t, "%s: tags are not taken", t.Value)
+		}
+	}
+	return nil
+}
+
 // leadingZero reports whether s is two or more digits, of which the first is 0.
 func leadingZero(s string) bool {
 	s = strings.TrimLeft(s, "+-")
@@ -262,7 +290,9 @@ func (a *anchors) alias(n *ast.AliasNode) (int, error) {
 
 // decode stores the document's content in into. Unknown keys are refused.
 func decode(doc *ast.File, into any) error {
-	return yaml.NewDecoder(bytes.NewReader(nil), yaml.DisallowUnknownField()).DecodeFromNode(doc.Docs[0].Body, into)
+	return survive(func() error {
+		return yaml.NewDecoder(bytes.NewReader(nil), yaml.DisallowUnknownField()).DecodeFromNode(doc.Docs[0].Body, into)
+	})
 }
 
 // empty reports whether there is nothing in the document.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
 	"github.com/hyperfib/hyperfib/internal/testing/scenario"
 )
 
@@ -169,6 +170,9 @@ func TestParseGuests(t *testing.T) {
 		"name: a\ndiscovery: {maximum: 0}":    "f:2:22: 0 is not a value of guests[].discovery.maximum; leave the key out for its default",
 		"name: a\nmac: \"00:00:00:00:00:00\"": "f:2:6: \"00:00:00:00:00:00\" is not a MAC address, such as 50:54:33:00:00:07",
 		"":                                    "f: no guest",
+		"!x a":                                "f:1:1: !x: tags are not taken",
+		"!!seq x":                             "f:1:1: !!seq: tags are not taken",
+		"{name: a, ipv4: !x 192.0.2.1}":       "f:1:17: !x: tags are not taken",
 	} {
 		if _, err := ParseGuests("f", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
@@ -176,15 +180,44 @@ func TestParseGuests(t *testing.T) {
 	}
 }
 
+// A panic of the library is an error: the daemon decodes in goroutines that nobody guards.
+func TestLibraryPanics(t *testing.T) {
+	doc, err := parser.ParseBytes([]byte("domains: !!str x"), 0) // parse would refuse it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := decode(doc, &Config{}); err == nil || !strings.HasPrefix(err.Error(), ":1:1: this cannot be read: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+// tagged are documents with tags, which the library does not take everywhere.
+var tagged = []string{"domains: !!str x\n", "guests: !x\n", "overlays: !!str a\n", "{name: a, ipv4: !x 192.0.2.1}", "- !!map {name: a}\n", "!<tag:yaml.org,2002:seq> [a]", "%TAG ! tag:x,2002:\n---\n!seq x\n", "&a !x b: *a\n"}
+
 func FuzzParse(f *testing.F) {
 	data, _ := os.ReadFile(filepath.Join("..", "hv1.yaml"))
 	f.Add(data)
 	bad, _ := os.ReadFile("testdata/bad.txt")
 	playFiles(string(bad), func(file string) []string { f.Add([]byte(file)); return nil })
+	for _, text := range tagged {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("f", data, TableNames{"public": 90})
 		if (c == nil) == (err == nil) {
 			t.Fatalf("config %v, error %v", c, err)
+		}
+	})
+}
+
+func FuzzParseGuests(f *testing.F) {
+	for _, text := range append(tagged, "{name: vm9, mac: \"50:54:33:00:00:99\", ipv4: [203.0.113.9]}", "- {name: a}\n- name: b\n  routed: &r [203.0.113.0/28]\n  transparent: *r\n") {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := ParseGuests("f", data)
+		if err != nil && list != nil {
+			t.Fatalf("guests %v, error %v", list, err)
 		}
 	})
 }
