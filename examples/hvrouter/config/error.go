@@ -147,20 +147,37 @@ func fromYAML(err error) *Error {
 	case errors.As(err, &overflow):
 		e = saying("%s: want %s", overflow.SrcNum, wanted(overflow.DstType))
 	case errors.As(err, &other):
-		want := wanted(other.DstType)
-		switch t := y.GetToken(); {
-		case t == nil || t.Value == "":
-			e = saying("want %s", want)
-		case t.Type == token.MappingStartType:
-			e = saying("want %s, not a mapping", want)
-		case t.Type == token.SequenceStartType:
-			e = saying("want %s, not a list", want)
-		default:
-			e = saying("%s: want %s", t.Value, want)
-		}
+		e = mismatch(other, y.GetToken())
 	}
-	e.setPosition(y.GetToken())
+	t := y.GetToken()
+	if t != nil && t.Type == token.MappingValueType && t.Prev != nil {
+		t = t.Prev // the first key: a mapping's own token is its colon
+	}
+	e.setPosition(t)
 	return e
+}
+
+// mismatch says that a value is of another type than its key wants. A mapping or a list is named, whatever its token is, and
+// so are a literal and a folded scalar, which are long; a scalar is quoted.
+func mismatch(err *yaml.TypeError, t *token.Token) *Error {
+	want := wanted(err.DstType)
+	kind := reflect.Invalid
+	if err.SrcType != nil {
+		kind = err.SrcType.Kind()
+	}
+	switch {
+	case kind == reflect.Map:
+		return saying("want %s, not a mapping", want)
+	case kind == reflect.Slice:
+		return saying("want %s, not a list", want)
+	case t == nil || t.Value == "":
+		return saying("want %s", want)
+	}
+	switch t.Type {
+	case token.LiteralType, token.FoldedType, token.AnchorType, token.AliasType:
+		return saying("want %s", want)
+	}
+	return saying("%s: want %s", t.Value, want)
 }
 
 // wanted says in words what a value of a type is.
