@@ -403,6 +403,30 @@ func TestNoDaemon(t *testing.T) {
 	}
 }
 
+// TestExplainWithoutFile: what is wrong with the file is said also if explain gives up for the lack of it.
+func TestExplainWithoutFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "broken.yaml")
+	if err := os.WriteFile(file, []byte("asn: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, why := range map[string]string{
+		"192.168.5.2 vni 16777215":       "an overlay with the VNI 16777215: not found",
+		"02:00:00:00:00:02 vni 16777215": "an overlay with the VNI 16777215: not found",
+		"192.0.2.1 from vm1":             "no address of vm1 is known: name one with -source",
+		"fe80::1%eth77":                  "interface eth77: not found",
+	} {
+		var out, errs bytes.Buffer
+		args := append([]string{"explain"}, strings.Fields(line)...)
+		code := main(append(args, "-config", file, "-api", filepath.Join(dir, "s")), invocation{stdin: strings.NewReader(""), stdout: &out, stderr: &errs})
+		said, after, ok := strings.Cut(errs.String(), "\n")
+		if code != exitUsage || out.Len() > 0 || !ok || !strings.HasPrefix(said, "hvrouter: without a configuration ("+file+":1:1: unknown field \"asn\"): ") ||
+			!strings.HasPrefix(after, "hvrouter: no daemon answers ") || !strings.HasSuffix(after, why+"\n") {
+			t.Errorf("%s: exit code %d, %q, %q", line, code, out.String(), errs.String())
+		}
+	}
+}
+
 // A file with a mistake: exit 2 with its place, whatever the command.
 func TestBadFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hv.yaml")

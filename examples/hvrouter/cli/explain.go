@@ -75,8 +75,8 @@ func noDaemon(err error) (why error, silent bool) {
 	return nil, false
 }
 
-// explanation asks the daemon, and alone if no daemon answers, which also returns what it has to do without. silent says that there is one that
-// should have.
+// explanation asks the daemon, and alone if no daemon answers, which also returns what it has to do without, with an error as well. silent
+// says that there is one that should have.
 func explanation[T any](in invocation, socket string, alone func() (T, string, error), resource string, query ...string) (e T, raw json.RawMessage, silent bool, err error) {
 	err = api.NewClient(socket).Get(context.Background(), resource, &raw, query...)
 	if err == nil {
@@ -88,12 +88,14 @@ func explanation[T any](in invocation, socket string, alone func() (T, string, e
 		return e, nil, false, err
 	}
 	e, without, err := alone()
+	if err == nil {
+		fmt.Fprintf(in.stderr, "hvrouter: %v: what follows is the kernel alone\n", why)
+	}
+	if without != "" { // which may be why the kernel alone cannot be asked
+		fmt.Fprintf(in.stderr, "hvrouter: %s\n", without)
+	}
 	if err != nil {
 		return e, nil, silent, fmt.Errorf("%w, and the kernel alone cannot be asked: %w", why, err)
-	}
-	fmt.Fprintf(in.stderr, "hvrouter: %v: what follows is the kernel alone\n", why)
-	if without != "" {
-		fmt.Fprintf(in.stderr, "hvrouter: %s\n", without)
 	}
 	raw, err = json.Marshal(e)
 	return e, raw, silent, err
