@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -27,7 +26,7 @@ const (
 	// idleTime is how long a connection may wait for its next request.
 	idleTime = 2 * time.Minute
 	// mostRefused are connections that are one too many and are heard before they are answered, each
-	// for refuseTime at most; what comes beyond them is answered and closed at once.
+	// for refuseTime at most. One more takes the place of the one that is heard longest.
 	mostRefused = 16
 	refuseTime  = 3 * time.Second
 )
@@ -129,7 +128,7 @@ type limited struct {
 	open map[*counted]bool // true: it waits for its next request
 	idle []*counted        // those, the longest first
 
-	refused atomic.Int32 // connections that are one too many, and are heard
+	heard []*heard // connections that are one too many, the one heard longest first
 }
 
 // Accept implements [net.Listener].
@@ -146,31 +145,54 @@ func (l *limited) Accept() (net.Conn, error) {
 		if mine != nil {
 			return mine, nil
 		}
-		if l.refused.Add(1) > mostRefused {
-			l.refused.Add(-1)
-			_ = c.SetDeadline(time.Now().Add(refuseTime))
-			l.refuse(c)
-			_ = c.Close()
-			continue
-		}
-		go func() {
-			defer l.refused.Add(-1)
-			l.hear(c)
-		}()
+		l.hear(c)
 	}
 }
 
+// heard is a connection that is one too many, while it is heard.
+type heard struct {
+	net.Conn
+	done chan struct{} // closed once it is closed
+}
+
 // hear refuses a connection in the middle of what its client asks. An answer before the question, or
-// an end before all of the question is taken, looks to a client as if the daemon had died.
+// an end before all of the question is taken, looks to a client as if the daemon had died. If as many as may are heard,
+// the one heard longest is answered and closed before; one that asks is answered at once, so that it is one that is silent, or slow.
+// Only Accept calls hear.
 func (l *limited) hear(c net.Conn) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(refuseTime))
-	_, _ = c.Read(make([]byte, 512))
-	l.refuse(c)
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
+	l.mu.Lock()
+	var longest *heard
+	if len(l.heard) >= mostRefused {
+		longest = l.heard[0]
+	}
+	l.mu.Unlock()
+	if longest != nil {
+		_ = longest.SetReadDeadline(time.Unix(1, 0)) // its socket is empty: the answer does not wait
+		<-longest.done
+	}
+	end := time.Now().Add(refuseTime)
+	_ = c.SetReadDeadline(end)
+	_ = c.SetWriteDeadline(end.Add(time.Second)) // for the answer to one that has asked nothing
+	h := &heard{c, make(chan struct{})}
+	l.mu.Lock()
+	l.heard = append(l.heard, h)
+	l.mu.Unlock()
+	go l.answer(h)
+}
+
+// answer waits for the beginning of the question, refuses it and takes the rest.
+func (l *limited) answer(h *heard) {
+	_, _ = h.Read(make([]byte, 512))
+	l.refuse(h)
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_, _ = io.Copy(io.Discard, c)
+	_, _ = io.Copy(io.Discard, h)
+	_ = h.Close()
+	l.mu.Lock()
+	l.heard = slices.DeleteFunc(l.heard, func(other *heard) bool { return other == h })
+	l.mu.Unlock()
+	close(h.done)
 }
 
 // admit counts a connection, and returns the one that has to go for it. It returns nil if there is

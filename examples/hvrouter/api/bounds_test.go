@@ -164,6 +164,94 @@ func TestRefusedAmidQuestion(t *testing.T) {
 	}
 }
 
+// TestRefusedBehindSilent: clients that are too many and ask nothing keep nobody from hearing why. They are answered in their
+// order as others come, and as many as may are heard at once.
+func TestRefusedBehindSilent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeOn(ctx, l, &Access{}, &backend{}) }()
+	defer func() { cancel(); <-ended }()
+	dial := func() net.Conn {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	for range mostConnections {
+		if _, err := io.WriteString(dial(), "GET / HT"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var silent []net.Conn
+	for range 3 * mostRefused {
+		silent = append(silent, dial())
+	}
+	for i := range 100 {
+		c := NewClient(path)
+		get, post := c.Get(ctx, "/v1/health", &Health{}), c.Send(ctx, "POST", "/v1/guests", make([]byte, 300_000))
+		if !errors.Is(get, ErrBusy) || !errors.Is(post, ErrBusy) {
+			t.Fatalf("client %d: %v, %v, want %v", i, get, post, ErrBusy)
+		}
+		c.http.CloseIdleConnections()
+	}
+	for i, c := range silent[:2*mostRefused] {
+		if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 503 ") {
+			t.Errorf("silent client %d: %q, %v", i, text, err)
+		}
+	}
+}
+
+// TestHeardLongest: of those that are one too many mostRefused are heard at once, each for refuseTime, and the one heard longest goes.
+func TestHeardLongest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &limited{}
+		hears := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.heard)
+		}
+		answered := make([]chan string, 2*mostRefused)
+		for i := range answered {
+			mine, its := net.Pipe()
+			answered[i] = make(chan string, 1)
+			go func() {
+				text, _ := io.ReadAll(mine)
+				answered[i] <- string(text)
+			}()
+			l.hear(its)
+			synctest.Wait()
+			for j := range i + 1 {
+				if gone := len(answered[j]) == 1; gone != (j <= i-mostRefused) {
+					t.Fatalf("after %d clients: number %d is answered: %v", i+1, j+1, gone)
+				}
+			}
+			if n := hears(); n > mostRefused {
+				t.Fatalf("%d are heard", n)
+			}
+		}
+		time.Sleep(refuseTime)
+		synctest.Wait()
+		for i := range answered {
+			if len(answered[i]) == 0 {
+				t.Fatalf("number %d is still heard", i+1)
+			}
+			if text := <-answered[i]; !strings.HasPrefix(text, "HTTP/1.1 503 ") {
+				t.Errorf("number %d: %q", i+1, text)
+			}
+		}
+		if n := hears(); n != 0 {
+			t.Errorf("%d are still heard", n)
+		}
+	})
+}
+
 // Connections that wait for their next request are in nobody's way.
 func TestManyIdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

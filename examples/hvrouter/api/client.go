@@ -37,10 +37,11 @@ func newClient(dial func(context.Context) (net.Conn, error)) *Client {
 	c := &Client{}
 	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := dial(ctx)
-		if err == nil {
-			c.pid.Store(int64(listener(conn)))
+		if err != nil {
+			return nil, err
 		}
-		return conn, err
+		c.pid.Store(int64(listener(conn)))
+		return newQuestioned(conn), nil
 	}}
 	return c
 }

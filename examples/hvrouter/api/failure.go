@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,7 +90,7 @@ func unreachable(err error) error {
 // gone says that the daemon, whose process is pid if that is known, has ended or closed the connection,
 // if that is what err means; part says that its answer had begun.
 func gone(err error, pid int, part bool) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+	if !slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}, func(end error) bool { return errors.Is(err, end) }) && !unread(err) {
 		return err
 	}
 	text := "the daemon"
@@ -100,6 +102,12 @@ func gone(err error, pid int, part bool) error {
 		text += " in full"
 	}
 	return failure{errors.New(text), ErrCutOff}
+}
+
+// unread reports whether an error of net/http, which has no type, is that the other end closed a connection, or wrote to it, while
+// nothing was asked.
+func unread(err error) bool {
+	return strings.HasPrefix(err.Error(), "readLoopPeekFailLocked: ") || err.Error() == "http: server closed idle connection"
 }
 
 // Decode decodes an answer into what v points to. That the answer is empty is an error, and so is null

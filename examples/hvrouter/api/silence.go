@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strconv"
 	"time"
@@ -122,7 +123,7 @@ func (c *Client) ask(ctx context.Context, r *http.Request, endless bool) (*http.
 	}
 	begun := make(chan struct{})
 	go q.watch(ctx, longest, begun, endless)
-	resp, err := c.http.Do(r.WithContext(ctx))
+	resp, err := c.http.Do(r.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	close(begun)
 	if err != nil {
 		defer cancel(nil)
@@ -189,7 +190,7 @@ func (q *question) watch(ctx context.Context, longest time.Duration, begun <-cha
 
 // answers reports whether the daemon answers what it needs nothing for, on a connection of its own.
 func (c *Client) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	ctx, cancel := context.WithTimeout(httptrace.WithClientTrace(ctx, trace), proofTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://hvrouter/", nil)
 	if err != nil {
