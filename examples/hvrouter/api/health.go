@@ -237,7 +237,7 @@ func (h *Health) status(s Status) {
 		h.add(Broken, "firewall", "the firewall is not as it should be: %s", text)
 	}
 	for _, text := range s.OverlayErrors {
-		h.add(Broken, "overlay", "overlay %s (its guests have no network there)", text)
+		h.add(Broken, "overlay", "overlay %s (its guests may have no network there)", text)
 	}
 	h.foreign(s.Foreign)
 	for _, d := range s.DifferencesNow {

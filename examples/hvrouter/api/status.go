@@ -66,7 +66,7 @@ type Status struct {
 	RoutesFailed int `json:"routes-failed,omitempty"`
 	// FirewallErrors are why the firewall could not be written last, one for each namespace.
 	FirewallErrors []string `json:"firewall-errors,omitempty"`
-	// OverlayErrors are why overlays are not in line: the interface of each, and what the kernel said.
+	// OverlayErrors are why overlays are not in line: the interface of each, and what the kernel said, of its interfaces, their settings or the entries of its guests.
 	OverlayErrors []string `json:"overlay-errors,omitempty"`
 	// Unread is what of the inventory is not read yet.
 	Unread []string `json:"inventory-unread,omitempty"`

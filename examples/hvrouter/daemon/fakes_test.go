@@ -219,6 +219,7 @@ func (e *liveEdge) Strays() eg.Strays {
 func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) eg.Content) map[string]error {
 	return nil
 }
+func (e *liveEdge) Refused(string) error     { return nil }
 func (e *liveEdge) Displaced() []vxlan.Entry { return nil }
 func (e *liveEdge) SweepOverlays()           {}
 

@@ -69,8 +69,10 @@ type Edge interface {
 	Strays() eg.Strays
 	// Overlays brings the overlays in line: their devices and ports, and the forwarding entries of those
 	// without EVPN, before it returns; what content has of the others is taken, and written soon. vteps are the host
-	// routes that the domains have. It returns how each overlay stands: nil if its interfaces are as they shall be, or why not.
+	// routes that the domains have. It returns how each overlay stands: nil if its interfaces are there, or why not.
 	Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) eg.Content) map[string]error
+	// Refused returns what of an overlay that is there the kernel does not take; nil: nothing.
+	Refused(overlay string) error
 	// Displaced returns entries of overlays that are as they should be nowhere: another program's are in their place.
 	Displaced() []vxlan.Entry
 	// SweepOverlays deletes what an earlier run has left in overlays and nobody wants.

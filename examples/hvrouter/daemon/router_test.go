@@ -156,6 +156,7 @@ func (b fakeBGP) Configure(*config.Config, config.Domain) {}
 type fakeEdge struct {
 	edge // what is not faked is not used
 	*trace
+	stand, refused map[string]error // of overlays
 }
 
 func (e fakeEdge) Arrive(_ *config.Config, p guest.Port) {
@@ -183,11 +184,15 @@ func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vt
 			d.Taken()
 			stand[o.Name] = nil
 		}
+		if err := e.stand[o.Name]; err != nil {
+			stand[o.Name] = err
+		}
 	}
 	return stand
 }
-func (e fakeEdge) Displaced() []vxlan.Entry { return nil }
-func (e fakeEdge) SweepOverlays()           {}
+func (e fakeEdge) Refused(name string) error { return e.refused[name] }
+func (e fakeEdge) Displaced() []vxlan.Entry  { return nil }
+func (e fakeEdge) SweepOverlays()            {}
 
 type fakeFirewall struct{ last firewall.Spec }
 
@@ -239,7 +244,7 @@ func newBenchWith(t testing.TB, c *config.Config, log *slog.Logger, kernelOf fun
 		firewalls[n] = fw
 		all = append(all, n)
 	}
-	r := newRouter(log, time.Now, c, fakeEdge{trace: tr}, all...)
+	r := newRouter(log, time.Now, c, fakeEdge{trace: tr, stand: map[string]error{}, refused: map[string]error{}}, all...)
 	r.failover = failover.New(failover.Config{Log: r.log, Now: time.Now})
 	for _, d := range c.Domains {
 		r.addDomain(d, fakeBGP{tr, d.Name})

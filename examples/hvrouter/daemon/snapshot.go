@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -95,16 +96,22 @@ func (r *router) status() api.Status {
 		s.AuditTime += stats.AuditTime.Seconds()
 		s.Foreign = append(s.Foreign, r.foreign[n].list...)
 	}
-	for _, o := range r.cfg.Overlays {
-		if err := r.evpn.stand[o.Name]; err != nil {
-			s.OverlayErrors = append(s.OverlayErrors, o.Name+": "+err.Error())
-		}
-	}
+	s.OverlayErrors = r.overlayErrors()
 	s.EVPN = show.EVPNStatus(r.evpn.core.Counts())
 	if what := r.unread.String(); what != "" {
 		s.Unread = []string{what}
 	}
 	return s
+}
+
+// overlayErrors returns why overlays are not in line, one each.
+func (r *router) overlayErrors() (list []string) {
+	for _, o := range r.cfg.Overlays {
+		if err := cmp.Or(r.evpn.stand[o.Name], r.edge.Refused(o.Name)); err != nil {
+			list = append(list, o.Name+": "+err.Error())
+		}
+	}
+	return list
 }
 
 // contendedTime is how long another program that undid our repairs counts as doing so still: repairs

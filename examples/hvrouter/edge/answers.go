@@ -143,5 +143,8 @@ func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []neti
 	return nil
 }
 
+// Refused returns nothing.
+func (a *Answers) Refused(string) error { return nil }
+
 // SweepOverlays does nothing.
 func (a *Answers) SweepOverlays() {}

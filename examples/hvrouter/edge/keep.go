@@ -54,7 +54,9 @@ type keeper struct {
 	suspects map[subject]string // what the audit has found, and a notification may still tell
 	fence    uint32             // sequence number of the last one
 	brakes   brake.Table[subject]
-	wake     chan struct{} // capacity 1: something is due
+	refusals map[subject]error // what is not as it shall be, and why
+	told     map[string]string // the last of them that failed was called with, by overlay
+	wake     chan struct{}     // capacity 1: something is due
 }
 
 // kept is an overlay that is kept.
@@ -64,7 +66,8 @@ type kept struct {
 	paused bool                // it is being brought in line: set ends that
 }
 
-// subject is what is compared at once: an interface's settings, or the entry of a guest.
+// subject is what is compared at once: an interface's settings, or the entry of a guest. With neither it is what an earlier run
+// has left on the bridge.
 type subject struct {
 	overlay string
 	link    int // 0: the entry
@@ -74,8 +77,13 @@ type subject struct {
 // settleTime lies between a notification and the comparison, so that a burst of them costs one.
 const settleTime = 20 * time.Millisecond
 
+func newKeeper(links *linkSetter) *keeper {
+	return &keeper{links: links, plans: map[string]*kept{}, due: map[subject]string{}, suspects: map[subject]string{}, brakes: brake.Table[subject]{},
+		refusals: map[subject]error{}, told: map[string]string{}, wake: make(chan struct{}, 1)}
+}
+
 func openKeeper(path string, links *linkSetter) (*keeper, error) {
-	k := &keeper{links: links, plans: map[string]*kept{}, due: map[subject]string{}, suspects: map[subject]string{}, brakes: brake.Table[subject]{}, wake: make(chan struct{}, 1)}
+	k := newKeeper(links)
 	err := netns.Do(path, func() (err error) {
 		k.monitor, err = netlink.Dial(unix.NETLINK_ROUTE, nil)
 		return err
@@ -104,10 +112,19 @@ func (k *keeper) pause(name string) {
 	}
 }
 
-// set makes p what an overlay shall have, and writes what is new in it. What the ports joined had is gone.
-func (k *keeper) set(name string, p plan, joined []int) error {
+// set makes p what an overlay shall have, and writes what is new in it. What the ports joined had is gone. What the kernel
+// refuses is tried again, and until then refused returns it.
+func (k *keeper) set(name string, p plan, joined []int) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.plan(name, p, joined)
+	fresh := k.fresh(name)
+	k.mu.Unlock()
+	if fresh != nil {
+		k.failed(name, fresh)
+	}
+}
+
+func (k *keeper) plan(name string, p plan, joined []int) {
 	old := k.plans[name]
 	if old == nil {
 		old = &kept{}
@@ -117,18 +134,19 @@ func (k *keeper) set(name string, p plan, joined []int) error {
 		next.placed = nil
 	}
 	k.plans[name] = next
-	var errs []error
+	maps.DeleteFunc(k.refusals, func(s subject, _ error) bool {
+		_, still := p.links[s.link]
+		return s.overlay == name && s.link != 0 && !still
+	})
 	for index, want := range p.links {
 		if old.paused || slices.Contains(joined, index) || !maps.Equal(old.links[index], want) {
-			if _, _, err := k.bring(next, index); err != nil {
-				errs = append(errs, err)
-				k.again(subject{overlay: name, link: index})
-			}
+			_, _, err := k.bring(next, index)
+			k.note(subject{overlay: name, link: index}, err)
 		}
 	}
 	if p.guests == nil {
 		next.guests = old.guests
-		return errors.Join(errs...)
+		return
 	}
 	if old.paused { // what was notified meanwhile was not looked at
 		for mac := range p.guests {
@@ -136,29 +154,82 @@ func (k *keeper) set(name string, p plan, joined []int) error {
 		}
 		k.poke()
 	}
-	return errors.Join(append(errs, k.place(next, joined))...)
+	k.note(subject{overlay: name}, k.place(name, next, joined))
 }
 
-// place writes the entries of guests that are new, and takes back those of guests that are gone.
-func (k *keeper) place(o *kept, joined []int) error {
-	var errs []error
-	if o.placed == nil { // what an earlier run has left
+// note notes whether something is as it shall be: if it is not, it is compared later.
+func (k *keeper) note(s subject, err error) {
+	if err == nil {
+		delete(k.refusals, s)
+		return
+	}
+	k.refusals[s] = err
+	k.again(s)
+}
+
+// refused returns what is not as it shall be of an overlay, the first of it by its text; nil: nothing.
+func (k *keeper) refused(name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.refusal(name)
+}
+
+func (k *keeper) refusal(name string) error {
+	var first error
+	others := -1
+	for s, err := range k.refusals {
+		if s.overlay != name {
+			continue
+		}
+		if others++; first == nil || err.Error() < first.Error() {
+			first = err
+		}
+	}
+	if others > 0 {
+		return fmt.Errorf("%w (and %d more)", first, others)
+	}
+	return first
+}
+
+// fresh returns what refused does if that is otherwise than when it was last asked, and not nil.
+func (k *keeper) fresh(name string) error {
+	err := k.refusal(name)
+	if err == nil {
+		delete(k.told, name)
+		return nil
+	}
+	if k.told[name] == err.Error() {
+		return nil
+	}
+	k.told[name] = err.Error()
+	return err
+}
+
+// place writes the entries of guests that are new, and takes back those of guests that are gone. The error is that of reading
+// what an earlier run has left, without which nothing is written.
+func (k *keeper) place(name string, o *kept, joined []int) error {
+	if o.placed == nil {
 		placed, err := k.links.placed(o.bridge, o.quiet)
 		if err != nil {
 			return err
 		}
 		o.placed = placed
 	}
+	of := func(mac overlay.MAC) subject { return subject{overlay: name, mac: mac} }
+	maps.DeleteFunc(k.refusals, func(s subject, _ error) bool {
+		_, here := o.guests[s.mac]
+		_, left := o.placed[s.mac]
+		return s.overlay == name && s.link == 0 && !here && !left
+	})
 	maps.DeleteFunc(o.placed, func(_ overlay.MAC, port int) bool { return slices.Contains(joined, port) })
 	for mac, port := range o.placed {
 		if now, ok := o.guests[mac]; ok && now == port {
 			continue
 		}
-		if err := k.links.unplace(mac, port); err != nil {
-			errs = append(errs, err)
-			continue
+		err := k.links.unplace(mac, port)
+		if k.note(of(mac), err); err == nil {
+			delete(o.placed, mac)
 		}
-		delete(o.placed, mac)
 	}
 	for mac, port := range o.guests {
 		if _, there := o.placed[mac]; there {
@@ -166,13 +237,15 @@ func (k *keeper) place(o *kept, joined []int) error {
 		}
 		switch err := k.links.place(mac, port); {
 		case gone(err): // it is going, or no port any more: an event follows
+			k.note(of(mac), nil)
 		case err != nil:
-			errs = append(errs, err)
+			k.note(of(mac), err)
 		default:
+			k.note(of(mac), nil)
 			o.placed[mac] = port
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // drop ends the keeping of an overlay. With empty, what it has told the bridge of guests is taken back, and the bridge learns
@@ -182,6 +255,8 @@ func (k *keeper) drop(name string, empty bool) error {
 	defer k.mu.Unlock()
 	o := k.plans[name]
 	delete(k.plans, name)
+	delete(k.told, name)
+	maps.DeleteFunc(k.refusals, func(s subject, _ error) bool { return s.overlay == name })
 	if o == nil || !empty {
 		return nil
 	}
@@ -216,7 +291,11 @@ func (k *keeper) poke() {
 func (k *keeper) bring(o *kept, index int) (have iface, changed settings, err error) {
 	have, changed, err = k.differing(o, index)
 	if err == nil && len(changed) > 0 {
-		err = k.links.set(index, changed)
+		if err = k.links.set(index, changed); err != nil && !errors.Is(err, unix.ENETDOWN) {
+			if _, still, again := k.differing(o, index); again == nil && len(still) > 0 { // it is there, and a port
+				return have, nil, fmt.Errorf("%s: %v: %w", have.name, still, err)
+			}
+		}
 	}
 	if gone(err) || errors.Is(err, unix.ENETDOWN) { // an event follows
 		return have, nil, nil
@@ -251,9 +330,12 @@ func (k *keeper) compare(s subject, look bool) (repairs []Repair, err error) {
 	if s.link != 0 {
 		return k.compareLink(o, s, look)
 	}
+	if s.mac == (overlay.MAC{}) { // nobody's
+		return nil, k.place(s.overlay, o, nil)
+	}
 	port, wanted := o.guests[s.mac]
 	if !wanted {
-		return nil, nil
+		return nil, k.takeBack(o, s.mac)
 	}
 	e, there, err := k.links.entry(o.bridge, s.mac)
 	if gone(err) || err == nil && there && e.places(port) {
@@ -280,6 +362,19 @@ func (k *keeper) compare(s subject, look bool) (repairs []Repair, err error) {
 		o.placed[s.mac] = port
 	}
 	return []Repair{r}, nil
+}
+
+// takeBack takes back the entry of a guest that is gone, if that is still to be done.
+func (k *keeper) takeBack(o *kept, mac overlay.MAC) error {
+	port, left := o.placed[mac]
+	if !left || o.guests == nil {
+		return nil
+	}
+	err := k.links.unplace(mac, port)
+	if err == nil {
+		delete(o.placed, mac)
+	}
+	return err
 }
 
 func (k *keeper) compareLink(o *kept, s subject, look bool) (repairs []Repair, err error) {
@@ -361,7 +456,7 @@ func (k *keeper) deadline(audit *keeperAudit) time.Time {
 // repair compares what is due, but for what others undo again and again, and tells of what was put back.
 func (k *keeper) repair(ctx context.Context) {
 	var done []Repair
-	errs := map[string][]error{}
+	judged := map[string]bool{}
 	k.mu.Lock()
 	now := time.Now()
 	k.brakes.Trim(now)
@@ -371,10 +466,9 @@ func (k *keeper) repair(ctx context.Context) {
 		}
 		delete(k.due, s)
 		repairs, err := k.compare(s, false)
-		if err != nil {
-			k.brakes.Of(s).Refused(now)
+		judged[s.overlay] = true
+		if k.note(s, err); err != nil {
 			k.due[s] = difference
-			errs[s.overlay] = append(errs[s.overlay], err)
 			continue
 		}
 		contended := len(repairs) > 0 && k.brakes.Of(s).Repaired(now)
@@ -386,13 +480,19 @@ func (k *keeper) repair(ctx context.Context) {
 			done = append(done, r)
 		}
 	}
+	fresh := map[string]error{}
+	for name := range judged {
+		if err := k.fresh(name); err != nil {
+			fresh[name] = err
+		}
+	}
 	k.mu.Unlock()
 	slices.SortFunc(done, func(a, b Repair) int { return cmp.Compare(a.Key, b.Key) })
 	for _, r := range done {
 		k.repaired(ctx, r)
 	}
-	for name, list := range errs {
-		k.failed(name, errors.Join(list...))
+	for name, err := range fresh {
+		k.failed(name, err)
 	}
 }
 

@@ -37,7 +37,8 @@ type Content struct {
 // Overlays brings every overlay in line: bridge, device, members, flood list. What did not change is
 // not touched. link tells which interfaces exist, and how they are: one that another program has
 // taken down, or out of its bridge, is put back. Forwarding entries and neighbours of overlays with EVPN
-// are written by another goroutine. It returns how each overlay stands: nil if it is in line, or what keeps it from that.
+// are written by another goroutine. It returns how each overlay stands: nil if its interfaces are there, or why not. What the
+// kernel refuses of their settings is what Refused returns.
 func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) Content) (stand map[string]error) {
 	index := func(name string) (int, bool) { l, ok := link(name); return l.IfIndex, ok }
 	e.emptyOverlays(c)
@@ -57,7 +58,7 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		d, ok := index(o.Name)
 		same := reflect.DeepEqual(old, next) && ok && d == old.device
 		if same && stands(o, link) {
-			e.refused(o.Name, e.keep(&next, of.EVPN, index, nil))
+			e.keep(&next, of.EVPN, index, nil)
 			e.segment(next, of.EVPN, false)
 			e.overlays[o.Name] = next
 			stand[o.Name] = nil
@@ -204,14 +205,18 @@ func stands(o config.Overlay, link func(name string) (fib.Link, bool)) bool {
 }
 
 // keep has an overlay kept as o and d say. What the ports joined had is gone.
-func (e *Edge) keep(o *standing, d *overlay.Desired, index func(string) (int, bool), joined []int) error {
+func (e *Edge) keep(o *standing, d *overlay.Desired, index func(string) (int, bool), joined []int) {
 	p := plan{bridge: o.bridge, quiet: o.quiet, guests: guestPorts(o, d, index),
 		links: map[int]settings{o.bridge: bridgeSettings(&o.config), o.device: deviceSettings(&o.config)}}
 	for _, m := range o.members {
 		p.links[m] = memberSettings(!slices.Contains(o.quiet, m))
 	}
-	return e.kept.set(o.config.Name, p, joined)
+	e.kept.set(o.config.Name, p, joined)
 }
+
+// Refused returns what of an overlay that is there the kernel does not take, a setting or the entry of a guest; nil: nothing. It is tried
+// again until it does. Refused is safe for concurrent use.
+func (e *Edge) Refused(overlay string) error { return e.kept.refused(overlay) }
 
 // overlay brings one overlay in line, and returns the interfaces that were not.
 func (e *Edge) overlay(o *standing, d *overlay.Desired, index func(string) (int, bool)) (repaired []string, err error) {
@@ -258,7 +263,7 @@ func (e *Edge) overlay(o *standing, d *overlay.Desired, index func(string) (int,
 		}
 		joined, repaired = append(joined, m), append(repaired, e.links.name(m))
 	}
-	e.refused(o.config.Name, e.keep(o, d, index, joined))
+	e.keep(o, d, index, joined)
 	if !e.links.isUp(bridge, 0) {
 		repaired = append(repaired, o.config.Bridge)
 		if err := e.links.up(bridge, &o.config); err != nil {
