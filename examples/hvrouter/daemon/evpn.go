@@ -17,6 +17,7 @@ type evpnState struct {
 	core  *overlay.Core
 	fx    overlay.Effects     // scratch
 	stand map[string]error    // how each overlay stands, also one without EVPN: see Edge.Overlays
+	again time.Time           // when overlays that cannot be made are tried again; zero: there are none
 	ports map[string][]string // interfaces of guests that are here, by overlay, also of those without EVPN
 	keep  chan struct{}       // has one when what is to be kept over a restart has changed; nil: nothing is kept
 }
@@ -105,12 +106,20 @@ func (r *router) overlays() {
 		return eg.Content{Ports: r.evpn.ports[name], EVPN: r.evpn.core.Desired(name)}
 	}
 	r.evpn.stand = r.edge.Overlays(r.cfg, r.home().Links().ByName, vteps, content)
+	r.evpn.again = time.Time{}
 	for _, o := range r.cfg.Overlays {
 		err, known := r.evpn.stand[o.Name]
 		r.evpn.core.SetReady(o.Name, known && err == nil, &r.evpn.fx)
+		if err != nil {
+			r.evpn.again = r.now().Add(overlayRetry)
+		}
 	}
 	r.applyEVPN()
 }
+
+// overlayRetry is how often an overlay that cannot be made is tried again if nothing happens: what was in its way may have been
+// nothing that an event tells of, such as memory, or a device in another namespace.
+const overlayRetry = 30 * time.Second
 
 // onEVPN takes changes of EVPN routes of a domain's sessions.
 func (r *router) onEVPN(domain string, changes []sessions.EVPN, more bool) {

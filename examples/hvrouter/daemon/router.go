@@ -242,6 +242,9 @@ func (r *router) deadline() (next time.Time) {
 	if t := r.evpn.core.Deadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
+	if t := r.evpn.again; !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
 	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
@@ -254,6 +257,9 @@ func (r *router) advance(now time.Time) {
 		r.announcements.advance(g, now)
 	}
 	r.advanceEVPN(now)
+	if t := r.evpn.again; !t.IsZero() && !now.Before(t) {
+		r.overlays()
+	}
 	r.drained(now)
 	r.findNeighbors()
 }

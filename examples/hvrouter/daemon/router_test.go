@@ -179,13 +179,12 @@ func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vt
 		e.add("overlays %v", vteps)
 	}
 	for _, o := range c.Overlays {
-		if d := content(o.Name).EVPN; d != nil {
+		if err := e.stand[o.Name]; err != nil {
+			stand[o.Name] = err
+		} else if d := content(o.Name).EVPN; d != nil {
 			e.add("overlay %s: flood %v, %d MACs, %d neighbours", o.Name, d.FloodList(), len(d.MACs), len(d.Neighbors))
 			d.Taken()
 			stand[o.Name] = nil
-		}
-		if err := e.stand[o.Name]; err != nil {
-			stand[o.Name] = err
 		}
 	}
 	return stand

@@ -58,6 +58,7 @@ type Edge struct {
 	dhcp      *dhcp.Server   // nil while no guest is served
 	dhcpStop  context.CancelFunc
 	overlays  map[string]standing
+	failures  map[string]string // why overlays cannot be made, as it was logged
 	kept      *keeper
 	displaced displaced
 	flushes   chan struct{} // capacity 1: forwarding entries are to be written
@@ -91,7 +92,7 @@ type Config struct {
 
 // Open opens the sockets. It needs CAP_NET_ADMIN and CAP_NET_RAW.
 func Open(c Config) (*Edge, error) {
-	e := &Edge{config: c, log: c.Log, overlays: map[string]standing{}, flushes: make(chan struct{}, 1), fdbEnded: make(chan error, 1)}
+	e := &Edge{config: c, log: c.Log, overlays: map[string]standing{}, failures: map[string]string{}, flushes: make(chan struct{}, 1), fdbEnded: make(chan error, 1)}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.Close()

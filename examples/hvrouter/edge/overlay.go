@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -42,6 +43,9 @@ type Content struct {
 func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool), vteps []netip.Addr, content func(name string) Content) (stand map[string]error) {
 	index := func(name string) (int, bool) { l, ok := link(name); return l.IfIndex, ok }
 	e.emptyOverlays(c)
+	maps.DeleteFunc(e.failures, func(name, _ string) bool {
+		return !slices.ContainsFunc(c.Overlays, func(o config.Overlay) bool { return o.Name == name })
+	})
 	stand = make(map[string]error, len(c.Overlays))
 	for _, o := range c.Overlays {
 		of := content(o.Name)
@@ -67,8 +71,7 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		e.kept.pause(o.Name)
 		repaired, err := e.overlay(&next, of.EVPN, index)
 		stand[o.Name] = err
-		if err != nil {
-			e.log.Error("overlay", "event", "overlay-error", "overlay", o.Name, "err", err)
+		if e.failure(o.Name, err); err != nil {
 			continue
 		}
 		if same && len(repaired) > 0 { // or it was what we have done ourselves, of which we have not heard yet
@@ -158,6 +161,18 @@ func (e *Edge) desire(name string, s vxlan.Segment) {
 func (e *Edge) refused(name string, err error) {
 	if err != nil && !errors.Is(err, vxlan.ErrClosed) {
 		e.log.Error("overlay", "event", "overlay-error", "overlay", name, "err", err)
+	}
+}
+
+// failure logs why an overlay cannot be made, if it is not what was logged last.
+func (e *Edge) failure(name string, err error) {
+	if err == nil {
+		delete(e.failures, name)
+		return
+	}
+	if text := err.Error(); e.failures[name] != text {
+		e.failures[name] = text
+		e.refused(name, err)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +63,22 @@ func (f *fakeLinks) answer(requests []netlink.Message) ([]netlink.Message, error
 		maps.Copy(f.have[index], i.settings)
 	}
 	return nltest.Error(0, requests)
+}
+
+// TestFailure: why an overlay cannot be made is logged once, and again after it was made.
+func TestFailure(t *testing.T) {
+	var out strings.Builder
+	e := &Edge{log: slog.New(slog.NewTextHandler(&out, nil)), failures: map[string]string{}}
+	for i, step := range []struct {
+		err  error
+		logs int
+	}{{unix.EEXIST, 1}, {unix.EEXIST, 1}, {unix.EPERM, 2}, {nil, 2}, {nil, 2}, {unix.EPERM, 3}} {
+		e.failure("vx7", step.err)
+		e.failure("vx8", nil)
+		if n := strings.Count(out.String(), "event=overlay-error overlay=vx7"); n != step.logs {
+			t.Errorf("step %d: logged %d times, want %d", i, n, step.logs)
+		}
+	}
 }
 
 // TestRefused: what the kernel refuses of an overlay's settings and guests' entries is known for as long as it does, is tried

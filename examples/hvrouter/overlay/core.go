@@ -328,10 +328,11 @@ func (c *Core) Desired(name string) *Desired {
 	return nil
 }
 
-// Dirty reports whether the Desired of any overlay has changed since it was taken.
+// Dirty reports whether the Desired of any overlay has changed since it was taken. Those that are not ready do not count: theirs is
+// taken when their device is there.
 func (c *Core) Dirty() bool {
 	for _, s := range c.segments {
-		if s.desired.Changed() {
+		if s.ready && s.desired.Changed() {
 			return true
 		}
 	}
