@@ -292,7 +292,26 @@ func (e *Edge) overlay(o *standing, d *overlay.Desired, index func(string) (int,
 		return nil, err
 	}
 	_, err = e.fdb.Flush(e.ctx)
-	return repaired, err
+	return repaired, about(err, device)
+}
+
+// about returns what of an error of Flush is not about the tables of other devices; nil: nothing.
+func about(err error, device int) error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, err := range many.Unwrap() {
+			errs = append(errs, about(err, device))
+		}
+		errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+		if len(errs) > 1 {
+			return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
+		}
+		return errors.Join(errs...)
+	}
+	if e := (*vxlan.Error)(nil); errors.As(err, &e) && e.Entry.IfIndex != 0 && e.Entry.IfIndex != device {
+		return nil
+	}
+	return err
 }
 
 // startFDB starts to write and repair forwarding entries, and waits until that has opened its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
+	"github.com/hyperfib/hyperfib/vxlan"
 )
 
 // fakeLinks is a kernel with a bridge and a VXLAN device, its port, that refuses settings, and questions about entries.
@@ -63,6 +65,29 @@ func (f *fakeLinks) answer(requests []netlink.Message) ([]netlink.Message, error
 		maps.Copy(f.have[index], i.settings)
 	}
 	return nltest.Error(0, requests)
+}
+
+// TestAbout: of what Flush says an overlay hears what is about its own device, and about none.
+func TestAbout(t *testing.T) {
+	refused := func(device int) error {
+		return &vxlan.Error{Op: "add", Entry: vxlan.Entry{IfIndex: device}, Err: unix.ENOMEM}
+	}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "<nil>"},
+		{errors.Join(refused(8)), "<nil>"},
+		{errors.Join(refused(8), errors.Join(refused(9), refused(8))), "<nil>"},
+		{errors.Join(refused(8), refused(7)), "vxlan: add 00:00:00:00:00:00 dev 7: cannot allocate memory"},
+		{errors.Join(errors.Join(refused(7), refused(8), refused(7), refused(7))), "vxlan: add 00:00:00:00:00:00 dev 7: cannot allocate memory (and 2 more)"},
+		{vxlan.ErrClosed, "vxlan: closed"},
+		{errors.Join(&vxlan.Error{Op: "add", Err: unix.EPERM}), "vxlan: add 00:00:00:00:00:00 dev 0: operation not permitted"},
+	} {
+		if got := fmt.Sprint(about(test.err, 7)); got != test.want {
+			t.Errorf("of %v: %s, want %s", test.err, got, test.want)
+		}
+	}
 }
 
 // TestFailure: why an overlay cannot be made is logged once, and again after it was made.
