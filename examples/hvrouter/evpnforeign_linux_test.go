@@ -32,6 +32,14 @@ func overlayTaken(t *testing.T, h *host) {
 	h.healthIs("overlay vx100: vxlan: create device vx100: file exists", 2)
 	h.hv.IP("link del vxother")
 	h.healthIs("healthy", 0)
+	const restored = "event=overlay-restored"
+	before := strings.Count(h.logged(), restored)
+	h.hv.IP("link del vx100")
+	nstest.Wait(t, 10*time.Second, "the event of a device that was deleted", func() bool { return strings.Count(h.logged(), restored) > before })
+	h.healthIs("healthy", 0)
+	if strings.Contains(h.logged(), "vxlan: dump") {
+		t.Error("a device that was deleted is an error of its entries")
+	}
 }
 
 // healthIs waits until "show health" says want, and exits with code.

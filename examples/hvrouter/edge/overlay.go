@@ -60,8 +60,8 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 		}
 		next.device, next.bridge = old.device, old.bridge
 		d, ok := index(o.Name)
-		same := reflect.DeepEqual(old, next) && ok && d == old.device
-		if same && stands(o, link) {
+		same := reflect.DeepEqual(old, next)
+		if same && ok && d == old.device && stands(o, link) {
 			e.keep(&next, of.EVPN, index, nil)
 			e.segment(next, of.EVPN, false)
 			e.overlays[o.Name] = next
@@ -75,7 +75,7 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 			continue
 		}
 		if same && len(repaired) > 0 { // or it was what we have done ourselves, of which we have not heard yet
-			e.log.Warn("an interface of the overlay was down, or no port of its bridge", "event", "overlay-restored", "overlay", o.Name, "interfaces", strings.Join(repaired, ","))
+			e.log.Warn("an interface of the overlay was not there, down, or no port of its bridge", "event", "overlay-restored", "overlay", o.Name, "interfaces", strings.Join(repaired, ","))
 		}
 		for _, m := range old.members { // that was a port, and is none any more
 			if old.bridge == next.bridge && !slices.Contains(next.members, m) {
@@ -308,8 +308,8 @@ func about(err error, device int) error {
 		}
 		return errors.Join(errs...)
 	}
-	if e := (*vxlan.Error)(nil); errors.As(err, &e) && e.Entry.IfIndex != 0 && e.Entry.IfIndex != device {
-		return nil
+	if e := (*vxlan.Error)(nil); errors.As(err, &e) && e.Entry.IfIndex != 0 && (e.Entry.IfIndex != device || errors.Is(err, unix.ENODEV)) {
+		return nil // of one that has just been deleted an event follows
 	}
 	return err
 }
@@ -360,7 +360,7 @@ func (e *Edge) logEntries(events []vxlan.Event) {
 		if v.Contended && v.Repairs > 0 {
 			contended++
 		}
-		if v.Err != nil {
+		if v.Err != nil && !errors.Is(v.Err, unix.ENODEV) { // of a device that was deleted, Overlays tells
 			first = cmp.Or(first, v.Err)
 			failed++
 		}

@@ -81,12 +81,31 @@ func TestAbout(t *testing.T) {
 		{errors.Join(refused(8), errors.Join(refused(9), refused(8))), "<nil>"},
 		{errors.Join(refused(8), refused(7)), "vxlan: add 00:00:00:00:00:00 dev 7: cannot allocate memory"},
 		{errors.Join(errors.Join(refused(7), refused(8), refused(7), refused(7))), "vxlan: add 00:00:00:00:00:00 dev 7: cannot allocate memory (and 2 more)"},
+		{errors.Join(&vxlan.Error{Op: "dump", Entry: vxlan.Entry{IfIndex: 7}, Err: unix.ENODEV}), "<nil>"},
 		{vxlan.ErrClosed, "vxlan: closed"},
 		{errors.Join(&vxlan.Error{Op: "add", Err: unix.EPERM}), "vxlan: add 00:00:00:00:00:00 dev 0: operation not permitted"},
 	} {
 		if got := fmt.Sprint(about(test.err, 7)); got != test.want {
 			t.Errorf("of %v: %s, want %s", test.err, got, test.want)
 		}
+	}
+}
+
+// TestDeletedDevice: that a device was deleted is no error of its entries.
+func TestDeletedDevice(t *testing.T) {
+	var out strings.Builder
+	e := &Edge{log: slog.New(slog.NewTextHandler(&out, nil))}
+	failed := func(err error) vxlan.Event {
+		at := vxlan.Entry{IfIndex: 709}
+		return vxlan.Event{Entry: at, Err: &vxlan.Error{Op: "dump", Entry: at, Err: err}}
+	}
+	e.logEntries([]vxlan.Event{failed(unix.ENODEV)})
+	if out.Len() > 0 {
+		t.Errorf("logged: %s", &out)
+	}
+	e.logEntries([]vxlan.Event{failed(unix.ENODEV), failed(unix.ENOMEM)})
+	if s := out.String(); !strings.Contains(s, "entries=1") || !strings.Contains(s, "cannot allocate memory") {
+		t.Errorf("logged: %s", s)
 	}
 }
 
