@@ -53,7 +53,7 @@ func (b *builder) guestSets() {
 	b.neighbors6 = b.set("neighbors6", "whose solicitations the kernel hears: it has a permanent entry", kinds(iifField, etherSource, source6)...)
 	b.resolved6 = b.set("resolved6", "the same, for guests whom the kernel must ask", kinds(iifField, source6)...)
 	b.own4, b.own6 = b.own("prefixes4", source4, 32), b.own("prefixes6", source6, 64, 128)
-	b.translated, b.translatedBy = map[byte]*set{}, map[byte]*set{}
+	b.translated, b.translatedTo, b.translatedBy = map[byte]*set{}, map[byte]*set{}, map[byte]*set{}
 	for _, g := range b.spec.Guests {
 		name := ifname(g.Interface)
 		b.guests.add(name)
@@ -98,9 +98,11 @@ func (b *builder) translations(g Guest) {
 			m = b.set("transparent"+f.suffix, "translated to guests' own", f.dest.kind)
 			m.IsMap, m.DataType = true, f.dest.kind
 			b.translated[f.proto] = m
+			b.translatedTo[f.proto] = b.set("to_transparent"+f.suffix, "the keys of transparent"+f.suffix, f.dest.kind)
 			b.translatedBy[f.proto] = b.set("behind_transparent"+f.suffix, "", kinds(iifField, f.source)...)
 		}
 		m.elements = append(m.elements, nftables.SetElement{Key: t.Address.AsSlice(), Val: t.To.AsSlice()})
+		b.translatedTo[f.proto].add(t.Address.AsSlice())
 		b.translatedBy[f.proto].add(ifname(g.Interface), t.To.AsSlice())
 	}
 }

@@ -30,6 +30,7 @@ type builder struct {
 	own4, own6                      own
 	gateways4, gateways6            *set
 	translated                      map[byte]*set // by family: map of addresses
+	translatedTo                    map[byte]*set // by family: the addresses that are translated
 	translatedBy                    map[byte]*set // by family: guests' own addresses behind them
 }
 
@@ -83,11 +84,11 @@ func (b *builder) put(c chain) {
 func (b *builder) track() chain {
 	c := chain{name: "track", hook: nftables.ChainHookPrerouting, priority: trackPriority}
 	for _, f := range families {
-		if m := b.translated[f.proto]; m != nil {
+		if to := b.translatedTo[f.proto]; to != nil {
 			by := b.translatedBy[f.proto]
-			c.drop("fragments", f.fragment, among(m, f.dest), overRate(b.rates("fragments"+f.suffix+"_to", "to transparent addresses", f.dest), trackedFragments, fragmentBurst, f.dest))
+			c.drop("fragments", f.fragment, among(to, f.dest), overRate(b.rates("fragments"+f.suffix+"_to", "to transparent addresses", f.dest), trackedFragments, fragmentBurst, f.dest))
 			c.drop("fragments", f.fragment, among(by, iifField, f.source), overRate(b.rates("fragments"+f.suffix+"_by", "by guests behind them", iifField), trackedFragments, fragmentBurst, iifField))
-			c.add(family(f.proto), among(m, f.dest), accept())
+			c.add(family(f.proto), among(to, f.dest), accept())
 			c.add(family(f.proto), among(by, iifField, f.source), accept())
 		}
 	}
@@ -111,13 +112,13 @@ func (b *builder) untracked(c *chain) {
 func (b *builder) flows() chain {
 	c := chain{name: "flows", hook: nftables.ChainHookPrerouting, priority: nftables.ChainPriorityMangle}
 	for _, f := range families {
-		if m := b.translated[f.proto]; m != nil {
+		if to := b.translatedTo[f.proto]; to != nil {
 			by := b.translatedBy[f.proto]
 			blocked := b.set(crowdedSet(f.unspecified), "with more than their part of the table", f.dest.kind)
 			blocked.HasTimeout = true
 			c.drop("flow-flood", newFlow(), family(f.proto), among(blocked, f.dest))
 			c.drop("flow-flood", newFlow(), family(f.proto), among(blocked, f.source))
-			c.drop("flow-flood", newFlow(), family(f.proto), among(m, f.dest), overRate(b.rates("flows"+f.suffix+"_to", "new flows to transparent addresses", f.dest), newFlows, flowBurst, f.dest))
+			c.drop("flow-flood", newFlow(), family(f.proto), among(to, f.dest), overRate(b.rates("flows"+f.suffix+"_to", "new flows to transparent addresses", f.dest), newFlows, flowBurst, f.dest))
 			c.drop("flow-flood", newFlow(), family(f.proto), among(by, iifField, f.source), overRate(b.rates("flows"+f.suffix+"_by", "new flows of guests behind them", iifField), newFlows, flowBurst, iifField))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +32,31 @@ func TestNormal(t *testing.T) {
 	b.Table = "hvrouter"
 	if !reflect.DeepEqual(build(a.normal()), build(b.normal())) {
 		t.Error("equal firewalls are different tables")
+	}
+}
+
+// TestLookups: no rule asks whether a key is in a map, for which Linux before 6.4 (Debian 12 has 6.1) refuses the whole table.
+func TestLookups(t *testing.T) {
+	for _, vrf := range []bool{false, true} {
+		s, maps := spec(), map[string]bool{}
+		s.VRF = vrf
+		for _, table := range build(s.normal()) {
+			for _, set := range table.sets {
+				maps[set.Name] = maps[set.Name] || set.IsMap
+			}
+			for _, c := range table.chains {
+				for _, r := range c.rules {
+					for _, e := range r.do {
+						if l, ok := e.(*expr.Lookup); ok && l.DestRegister == 0 && maps[l.SetName] {
+							t.Errorf("chain %s looks for keys of map %s", c.name, l.SetName)
+						}
+					}
+				}
+			}
+		}
+		if !maps["transparent4"] {
+			t.Error("there is no map")
+		}
 	}
 }
 
