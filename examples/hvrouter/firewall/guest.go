@@ -225,13 +225,13 @@ func (b *builder) knownLinkLocal(c *chain) {
 // before they are dropped here.
 func (b *builder) icmp6Input() chain {
 	c := chain{name: "icmpv6"}
-	in := b.from()
+	in, neighbor := b.from(), b.fromNeighbor()
 	// The kernel puts IPv6 fragments together behind this chain; see fromGuest.
 	c.add(later6(), accept())
 	c.add(source(ip6.unspecified), b.icmp6(icmp6Solicit), accept())
-	c.add(ipv6, ethernet, b.icmp6(icmp6Solicit), among(b.neighbors6, in, etherSource, source6), accept())
-	c.add(ipv6, b.icmp6(icmp6Solicit), among(b.resolved6, in, source6), accept())
-	c.add(b.icmp6(icmp6Advert), among(b.resolved6, in, target6), accept())
+	c.add(ipv6, ethernet, b.icmp6(icmp6Solicit), among(b.neighbors6, neighbor, etherSource, source6), accept())
+	c.add(ipv6, b.icmp6(icmp6Solicit), among(b.resolved6, neighbor, source6), accept())
+	c.add(b.icmp6(icmp6Advert), among(b.resolved6, neighbor, target6), accept())
 	c.leave(b.icmp6(icmp6RouterSolicit, icmp6Solicit, icmp6Advert))
 	c.add(b.icmp6(icmp6Listeners, icmp6Gone, icmp6Listeners2), accept())
 	b.knownLinkLocal(&c)
@@ -250,3 +250,9 @@ func (b *builder) from() field {
 	}
 	return iifField
 }
+
+// fromNeighbor is the same of neighbour discovery. In a VRF it is on the interface that it came in on, which therefore is
+// not that "by which it came into its VRF": vrf_ip6_rcv, "if packet is NDISC then keep the ingress interface". What has an
+// extension header before its ICMPv6 is not taken for neighbour discovery there (ipv6_ndisc_frame), and is as all else: from a
+// guest, no solicitation or advertisement of that kind is heard.
+func (b *builder) fromNeighbor() field { return iifField }

@@ -168,9 +168,15 @@ func (b *builder) input() {
 		}
 		b.vtepErrors(&c, underlay)
 	}
-	in := b.from()
-	c.drop("advertisement-flood", b.icmp6(icmp6RouterAdvert), among(b.uplinks, in),
-		overRate(b.rates("advertisements", "of routers, on uplinks", in), advertRate, advertBurst, in))
+	in := b.fromNeighbor()
+	advertisements := b.rates("advertisements", "of routers, on uplinks", in)
+	advertFlood := func(in field) {
+		c.drop("advertisement-flood", b.icmp6(icmp6RouterAdvert), among(b.uplinks, in), overRate(advertisements, advertRate, advertBurst, in))
+	}
+	if advertFlood(in); b.spec.VRF {
+		advertFlood(b.from())
+		c.add(iif(b.guests), b.icmp6(icmp6RouterSolicit, icmp6RouterAdvert, icmp6Solicit, icmp6Advert, icmp6Redirect), hop("icmpv6"))
+	}
 	c.add(b.notFrom(b.guests), accept())
 	b.toHypervisor(&c)
 	b.put(c)
