@@ -154,7 +154,8 @@ func kinds(fields ...field) (list []nftables.SetDatatype) {
 }
 
 // among matches packets whose key is in a set, notAmong all others.
-// among matches a key that is in a set. It is no map: Linux looks for the keys of one without their values only since 6.4.
+// among matches a key that is in a set. It is no map: Linux 6.1, which Debian 12 has, refuses to look for
+// the keys of one without their values.
 func among(s *set, fields ...field) match    { return append(key(fields...), s.lookup(false)) }
 func notAmong(s *set, fields ...field) match { return append(key(fields...), s.lookup(true)) }
 

@@ -35,7 +35,7 @@ func TestNormal(t *testing.T) {
 	}
 }
 
-// TestLookups: no rule asks whether a key is in a map, for which Linux before 6.4 (Debian 12 has 6.1) refuses the whole table.
+// TestLookups: no rule asks whether a key is in a map, for which Linux 6.1 (Debian 12) refuses the whole table.
 func TestLookups(t *testing.T) {
 	for _, vrf := range []bool{false, true} {
 		s, maps := spec(), map[string]bool{}
