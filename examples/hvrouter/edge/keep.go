@@ -157,97 +157,6 @@ func (k *keeper) plan(name string, p plan, joined []int) {
 	k.note(subject{overlay: name}, k.place(name, next, joined))
 }
 
-// note notes whether something is as it shall be: if it is not, it is compared later.
-func (k *keeper) note(s subject, err error) {
-	if err == nil {
-		delete(k.refusals, s)
-		return
-	}
-	k.refusals[s] = err
-	k.again(s)
-}
-
-// refused returns what is not as it shall be of an overlay, the first of it by its text; nil: nothing.
-func (k *keeper) refused(name string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.refusal(name)
-}
-
-func (k *keeper) refusal(name string) error {
-	var first error
-	others := -1
-	for s, err := range k.refusals {
-		if s.overlay != name {
-			continue
-		}
-		if others++; first == nil || err.Error() < first.Error() {
-			first = err
-		}
-	}
-	if others > 0 {
-		return fmt.Errorf("%w (and %d more)", first, others)
-	}
-	return first
-}
-
-// fresh returns what refused does if that is otherwise than when it was last asked, and not nil.
-func (k *keeper) fresh(name string) error {
-	err := k.refusal(name)
-	if err == nil {
-		delete(k.told, name)
-		return nil
-	}
-	if k.told[name] == err.Error() {
-		return nil
-	}
-	k.told[name] = err.Error()
-	return err
-}
-
-// place writes the entries of guests that are new, and takes back those of guests that are gone. The error is that of reading
-// what an earlier run has left, without which nothing is written.
-func (k *keeper) place(name string, o *kept, joined []int) error {
-	if o.placed == nil {
-		placed, err := k.links.placed(o.bridge, o.quiet)
-		if err != nil {
-			return err
-		}
-		o.placed = placed
-	}
-	of := func(mac overlay.MAC) subject { return subject{overlay: name, mac: mac} }
-	maps.DeleteFunc(k.refusals, func(s subject, _ error) bool {
-		_, here := o.guests[s.mac]
-		_, left := o.placed[s.mac]
-		return s.overlay == name && s.link == 0 && !here && !left
-	})
-	maps.DeleteFunc(o.placed, func(_ overlay.MAC, port int) bool { return slices.Contains(joined, port) })
-	for mac, port := range o.placed {
-		if now, ok := o.guests[mac]; ok && now == port {
-			continue
-		}
-		err := k.links.unplace(mac, port)
-		if k.note(of(mac), err); err == nil {
-			delete(o.placed, mac)
-		}
-	}
-	for mac, port := range o.guests {
-		if _, there := o.placed[mac]; there {
-			continue
-		}
-		switch err := k.links.place(mac, port); {
-		case gone(err): // it is going, or no port any more: an event follows
-			k.note(of(mac), nil)
-		case err != nil:
-			k.note(of(mac), err)
-		default:
-			k.note(of(mac), nil)
-			o.placed[mac] = port
-		}
-	}
-	return nil
-}
-
 // drop ends the keeping of an overlay. With empty, what it has told the bridge of guests is taken back, and the bridge learns
 // again.
 func (k *keeper) drop(name string, empty bool) error {
@@ -362,19 +271,6 @@ func (k *keeper) compare(s subject, look bool) (repairs []Repair, err error) {
 		o.placed[s.mac] = port
 	}
 	return []Repair{r}, nil
-}
-
-// takeBack takes back the entry of a guest that is gone, if that is still to be done.
-func (k *keeper) takeBack(o *kept, mac overlay.MAC) error {
-	port, left := o.placed[mac]
-	if !left || o.guests == nil {
-		return nil
-	}
-	err := k.links.unplace(mac, port)
-	if err == nil {
-		delete(o.placed, mac)
-	}
-	return err
 }
 
 func (k *keeper) compareLink(o *kept, s subject, look bool) (repairs []Repair, err error) {

@@ -3,10 +3,11 @@ package edge
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -91,6 +92,18 @@ var settingForms = [...]struct {
 
 func (s setting) name() string { return settingForms[s].name }
 
+// text returns a value of a setting as ip and bridge have it.
+func (s setting) text(v value) string {
+	switch octets := v.octets(settingForms[s].octets); s {
+	case hasAddress:
+		return net.HardwareAddr(octets).String()
+	case local, local6:
+		a, _ := netip.AddrFromSlice(octets)
+		return a.String()
+	}
+	return strconv.FormatUint(v.low, 10)
+}
+
 // value is that of a setting: 0 or 1, a number, or the octets of an address, the last of which is the lowest.
 type value struct{ high, low uint64 }
 
@@ -124,7 +137,7 @@ func (want settings) sorted() (list []setting) {
 func (want settings) String() string {
 	var words []string
 	for _, s := range want.sorted() {
-		words = append(words, fmt.Sprint(s.name(), " ", want[s].low))
+		words = append(words, s.name()+" "+s.text(want[s]))
 	}
 	return strings.Join(words, " ")
 }

@@ -44,6 +44,10 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%v instead of %v: %v, want %v", test.have, test.want, out, test.out)
 		}
 	}
+	text := settings{learns: off, mtu: {low: 1450}, hasAddress: number([]byte{2, 0, 0, 0, 0, 9}), local: number([]byte{192, 0, 2, 1}), local6: number(o6.Local.Addr.AsSlice())}.String()
+	if want := "address 02:00:00:00:00:09 learning 0 mtu 1450 local 192.0.2.1 local 2001:db8::1"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
 	if s := bridgeSettings(o)[hasAddress].low; s>>40&3 != 2 {
 		t.Errorf("the bridge's MAC %012x is not a locally administered one of a station", s)
 	}
