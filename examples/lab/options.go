@@ -120,7 +120,7 @@ func (o *options) apply(w *words) error {
 	}
 	err = errors.Join(err, o.neighbors(w))
 	t.Echo, t.OneReflector = !w.noEcho, w.one
-	if k := o.topology.RR[plan.A]; w.one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
+	if k, ok := o.topology.RR[plan.A]; ok && w.one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", w.rr))
 	}
 	err = errors.Join(err, o.choose(w.only))
@@ -152,11 +152,11 @@ func (o *options) bounds() (err error) {
 
 // neighbors says who is on the other side of the hypervisors' sessions.
 func (o *options) neighbors(w *words) error {
-	switch underlay := o.topology.Timing.Underlay(); {
-	case !underlay && w.tor != "":
+	switch tors := o.topology.Timing.ToRs(); {
+	case !tors && w.tor != "":
 		return errors.New("-tor goes with -mode ebgp-tor")
-	case !underlay:
-		return o.eachFabric("-rr", w.rr, topology.ReflectorKinds)
+	case !tors:
+		return eachFabric(&o.topology.RR, "-rr", w.rr, topology.ReflectorKinds)
 	case w.rr != string(topology.Self):
 		return errors.New("-rr: there are no reflectors with -mode ebgp-tor, see -tor")
 	}
@@ -165,7 +165,7 @@ func (o *options) neighbors(w *words) error {
 			return fmt.Errorf("-tor %s: %s", name, why)
 		}
 	}
-	return errors.Join(o.eachFabric("-tor", cmp.Or(w.tor, string(topology.Self)), topology.TorKinds), o.underlayFits(w))
+	return errors.Join(eachFabric(&o.topology.Tor, "-tor", cmp.Or(w.tor, string(topology.Self)), topology.TorKinds), o.underlayFits(w))
 }
 
 // underlayFits says what routed fabrics do not go together with.
@@ -191,11 +191,11 @@ func (o *options) overlayFits() (err error) {
 	if !t.EVPN() {
 		return nil
 	}
-	if t.Underlay() || !t.Is("sessions", plan.SessionsSplit) {
+	if t.ToRs() || !t.Is("sessions", plan.SessionsSplit) {
 		err = errors.New("-overlay evpn goes with reflectors and -sessions split: the private domain's sessions carry it")
 	}
 	for _, f := range plan.Fabrics {
-		if k := o.topology.RR[f]; !t.Underlay() && !k.EVPN() {
+		if k, ok := o.topology.RR[f]; ok && !k.EVPN() {
 			err = errors.Join(err, fmt.Errorf("-overlay evpn -rr %s: it speaks no EVPN here, self, frr and gobgp do", k))
 		}
 	}
@@ -203,19 +203,20 @@ func (o *options) overlayFits() (err error) {
 }
 
 // eachFabric reads one kind for both fabrics, or one for each.
-func (o *options) eachFabric(name, s string, can []topology.Kind) error {
+func eachFabric(to *map[plan.Fabric]topology.Kind, name, s string, can []topology.Kind) error {
 	kinds := strings.Split(s, ",")
 	if len(kinds) > len(plan.Fabrics) {
 		return fmt.Errorf("%s %s: there are two fabrics", name, s)
 	}
-	o.topology.RR = map[plan.Fabric]topology.Kind{}
+	out := map[plan.Fabric]topology.Kind{}
 	for i, f := range plan.Fabrics {
 		k, err := kind(kinds[min(i, len(kinds)-1)], can)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		o.topology.RR[f] = k
+		out[f] = k
 	}
+	*to = out
 	return nil
 }
 

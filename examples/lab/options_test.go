@@ -115,8 +115,8 @@ func TestParseUnderlay(t *testing.T) {
 	if o == nil || !slices.ContainsFunc(o.experiments, func(a experiment.Experiment) bool { return a.Name == "torcut" }) {
 		t.Fatal("-mode ebgp-tor is refused, or has no experiment torcut")
 	}
-	if want := map[plan.Fabric]topology.Kind{plan.A: topology.Bird, plan.B: topology.FRR}; !maps.Equal(o.topology.RR, want) {
-		t.Errorf("top-of-rack routers %v", o.topology.RR)
+	if want := map[plan.Fabric]topology.Kind{plan.A: topology.Bird, plan.B: topology.FRR}; !maps.Equal(o.topology.Tor, want) {
+		t.Errorf("top-of-rack routers %v", o.topology.Tor)
 	}
 	if err := o.neighbors(&words{tor: "self,gobgp", rr: string(topology.Self)}); err == nil || !strings.Contains(err.Error(), "-tor gobgp: GoBGP 3.10 forwards no packets") {
 		t.Errorf("-tor gobgp: %v", err)

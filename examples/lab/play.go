@@ -134,15 +134,13 @@ func hold(w *topology.Topology, outer int) {
 		fmt.Printf(" %s", plan.HVName(n))
 	}
 	for _, f := range plan.Fabrics {
-		if !w.Timing.Underlay() {
+		if len(w.Timing.Reflected()) > 0 {
 			fmt.Printf(" %s", plan.RRName(f))
 		}
 		fmt.Printf(" fabric-%s", f)
 	}
-	for _, r := range plan.UnderlayRouters() {
-		if w.Timing.Underlay() {
-			fmt.Printf(" %s", r.Name)
-		}
+	for _, r := range w.Timing.UnderlayRouters() {
+		fmt.Printf(" %s", r.Name)
 	}
 	fmt.Printf(" %s", plan.EdgeName)
 	for _, g := range w.Timing.Guests() {

@@ -62,7 +62,7 @@ func FuzzBird(f *testing.F) {
 	f.Add(conf.BirdHypervisor(1, timing))
 	f.Add(conf.BirdEdge(timing, 2))
 	f.Add(conf.BirdReflector(plan.A, false, timing))
-	f.Add(conf.BirdTor(plan.UnderlayRouters()[4], true, timing))
+	f.Add(conf.BirdTor(routed.UnderlayRouters()[4], true, routed))
 	f.Add(conf.Bird1Reflector(plan.B, true, 4, timing))
 	f.Add(bird1(1, 4).Text)
 	fuzz(f, Bird)

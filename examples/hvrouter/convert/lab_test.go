@@ -19,6 +19,9 @@ import (
 
 var timing = conf.Timing{BFD: 100 * time.Millisecond, Multiplier: 5}
 
+// routed is the lab with top-of-rack routers.
+var routed = conf.Timing{BFD: timing.BFD, Multiplier: timing.Multiplier, Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}}
+
 // api is where the daemon listens that the lab's own configuration is for.
 const api = "/run/lab/hv.sock"
 
@@ -189,7 +192,7 @@ func TestReflectors(t *testing.T) {
 		"bird-rr2":  conf.BirdReflector(plan.B, true, timing),
 		"bird1-rr1": conf.Bird1Reflector(plan.A, false, 4, timing),
 		"edge":      conf.BirdEdge(timing, 2),
-		"tor":       conf.BirdTor(plan.UnderlayRouters()[4], true, timing),
+		"tor":       conf.BirdTor(routed.UnderlayRouters()[4], true, routed),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Convert([]Source{{Bird, name + ".conf", text}})

@@ -60,9 +60,9 @@ func TestConfigurations(t *testing.T) {
 		"hv1.ebgp-tor.yaml":           Hypervisor(1, "/run/lab/hv1.sock", routed(timing)),
 		"hv1.ebgp-tor.frr.yaml":       Hypervisor(1, "/run/lab/hv1.sock", routed(keepStale)),
 		"internet.ebgp-tor.args":      strings.Join(EdgeArgs("/run/lab/internet.sock", routed(timing), 0), "\n") + "\n",
-		"tor1a.args":                  strings.Join(UnderlayArgs(plan.UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
-		"bird-tor2a.conf":             BirdTor(plan.UnderlayRouters()[4], false, routed(timing)),
-		"frr-tor1b.private.conf":      FrrTor(plan.UnderlayRouters()[3], routed(timing)),
+		"tor1a.args":                  strings.Join(UnderlayArgs(routed(timing).UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
+		"bird-tor2a.conf":             BirdTor(routed(timing).UnderlayRouters()[4], false, routed(timing)),
+		"frr-tor1b.private.conf":      FrrTor(routed(timing).UnderlayRouters()[3], routed(timing)),
 		"rr1.public.args":             strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":            strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {

@@ -9,7 +9,7 @@ import (
 // EdgeArgs are the arguments of our own edge router; its sessions can be asked
 // for at the socket; it announces bulk prefixes besides the defaults.
 func EdgeArgs(socket string, t Timing, bulk int) []string {
-	if t.Underlay() {
+	if t.ToRs() {
 		args := []string{"-as", fmt.Sprint(plan.EdgeAS), "-router-id", plan.EdgeRouterID().String(), "-bulk", fmt.Sprint(bulk), "-default"}
 		return append(args, adjacent(plan.EdgeName, socket, t)...)
 	}

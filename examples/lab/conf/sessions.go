@@ -21,7 +21,7 @@ func publicSessions(w *writer, n int, t Timing) {
 		w.line("    community: %q", communityPublic)
 		return
 	}
-	if t.Underlay() {
+	if t.Routed(n) {
 		hvNeighbors(w, n, false, t)
 		return
 	}
@@ -51,7 +51,7 @@ func privateSessions(w *writer, n int, t Timing) {
 		w.line("    community: %q", communityPrivate)
 		return
 	}
-	if t.Underlay() {
+	if t.Routed(n) {
 		hvNeighbors(w, n, true, t)
 		return
 	}

@@ -10,7 +10,7 @@ import (
 // advertises itself on an uplink.
 func hvNeighbors(w *writer, n int, private bool, t Timing) {
 	w.line("    neighbors:")
-	for _, a := range plan.Adjacencies(plan.HVName(n)) {
+	for _, a := range t.Adjacencies(plan.HVName(n)) {
 		if a.Private != private {
 			continue
 		}
@@ -39,7 +39,7 @@ func adjacent(node, socket string, t Timing) []string {
 		watch = "on"
 		args = append(args, "-bfd-socket", socket+".bfd")
 	}
-	for _, a := range plan.Adjacencies(node) {
+	for _, a := range t.Adjacencies(node) {
 		args = append(args, fmt.Sprintf("%s,%s,%s,%s,%s", a.Link, a.Local, a.Peer, watch, t.RestartTime(a.Fabric)))
 	}
 	return args
@@ -63,7 +63,7 @@ func BirdTor(r plan.UnderlayRouter, drained bool, t Timing) string {
   ipv4 { extended next hop on; import all; export filter { %s }; next hop self; };
   ipv6 { import all; export filter { %s }; next hop self; };
 }`, onOff(t.Watched()), int(t.HoldTime().Seconds()), export, export)
-	for _, a := range plan.Adjacencies(r.Name) {
+	for _, a := range t.Adjacencies(r.Name) {
 		w.line(`protocol bgp %s from lab { local as %d; neighbor %s as %d; interface %q; }`, a.Link, r.AS, a.Peer, a.AS, a.Link)
 	}
 	for _, family := range families {
@@ -78,7 +78,7 @@ func FrrTor(r plan.UnderlayRouter, t Timing) string {
 	var w writer
 	w.line("router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp network import-check", r.AS, r.ID)
 	w.line(" bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp bestpath as-path multipath-relax")
-	adjacencies := plan.Adjacencies(r.Name)
+	adjacencies := t.Adjacencies(r.Name)
 	for _, a := range adjacencies {
 		w.line(" neighbor %s interface remote-as external\n neighbor %s timers connect 1\n neighbor %s advertisement-interval 0", a.Link, a.Link, a.Link)
 		if t.Watched() {

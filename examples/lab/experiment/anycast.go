@@ -3,7 +3,6 @@ package experiment
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,28 +11,25 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/plan"
 	"github.com/hyperfib/hyperfib/examples/lab/probe"
 	"github.com/hyperfib/hyperfib/examples/lab/report"
-	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
 // anycast looks at the gateways of the anycast prefixes where no copy lives, and
 // has many flows from there find both copies.
 func anycast(run *Run) error {
-	lacking := run.Topology.Lacking(topology.Kind.AddPath)
-	want, copies := run.copies(4), map[string]int{}
-	for _, from := range []string{"vm4", plan.EdgeName} {
-		copies[from] = min(2, want-1)
+	expect := run.expect(run.Topology.Timing.Lab)
+	gateways := expect.Copies(plan.HVName(3), netip.PrefixFrom(plan.Anycast4, 32))
+	copies := map[string]int{"vm4": min(2, gateways-1), plan.EdgeName: min(2, gateways-1)}
+	if run.Topology.Timing.ToRs() { // a rack's router leads to the copy in the rack
+		copies = map[string]int{"vm4": 1, plan.EdgeName: 2}
 	}
-	if run.Topology.Timing.Underlay() { // a rack's router leads to the copy in the rack
-		lacking, copies = nil, map[string]int{"vm4": 1, plan.EdgeName: 2}
-	}
-	for _, f := range lacking {
+	for _, f := range expect.One {
 		run.degraded(run.Topology.Timing.Peer(f)+" shows one copy of an anycast prefix", run.Topology.RRKind(f).LacksAddPath())
 	}
 	for _, name := range []string{plan.HVName(3), plan.EdgeName} {
 		for _, family := range bothFamilies {
-			p, want := netip.PrefixFrom(plan.Anycast4, 32), want
+			p := netip.PrefixFrom(plan.Anycast4, 32)
 			if family == unix.AF_INET6 {
-				p, want = plan.Anycast6, run.copies(6)
+				p = plan.Anycast6
 			}
 			have, err := run.publicRoutes(name, family)
 			if err != nil {
@@ -46,7 +42,7 @@ func anycast(run *Run) error {
 				}
 			}
 			run.add(report.Result{Name: fmt.Sprintf("gateways of %s on %s", p, name), Value: report.Number(count),
-				Limit: report.AtMost(float64(want)), Least: true})
+				Limit: report.AtMost(float64(expect.Copies(name, p))), Least: true})
 		}
 	}
 	for _, from := range []string{"vm4", plan.EdgeName} {
@@ -58,24 +54,6 @@ func anycast(run *Run) error {
 			Limit: report.AtMost(float64(copies[from])), Least: true, Detail: fmt.Sprintf("flows by copy: %v", counts)})
 	}
 	return nil
-}
-
-// copies is how many gateways an anycast prefix has: two copies over each fabric
-// that carries it, one where the reflector shows no more.
-func (run *Run) copies(version int) (n int) {
-	one := run.Topology.Lacking(topology.Kind.AddPath)
-	for _, f := range plan.Fabrics {
-		switch {
-		case run.Topology.Timing.Underlay():
-			n++
-		case version == 6 && slices.Contains(run.Topology.Timing.IPv4Only, f):
-		case slices.Contains(one, f):
-			n++
-		default:
-			n += 2
-		}
-	}
-	return n
 }
 
 // spread sends packets with many source ports to the anycast address and counts

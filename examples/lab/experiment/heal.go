@@ -55,16 +55,7 @@ func heal(run *Run) error {
 // fail marks a hypervisor's neighbours on a fabric as Linux does after three
 // questions without an answer.
 func (run *Run) fail(hv int, f plan.Fabric) error {
-	var all []netip.Addr
-	for n := 1; n <= plan.HVs; n++ {
-		if n != hv {
-			all = append(all, plan.HVPublic4(n, f), plan.HVPublic6(n, f))
-		}
-	}
-	if run.Topology.Timing.Underlay() {
-		all = []netip.Addr{plan.Upstream(plan.HVName(hv), f, false)}
-	}
-	for _, a := range all {
+	for _, a := range run.Topology.Timing.Hops(hv, f) {
 		if err := run.Topology.Public(hv).NL.SetNeighbour(f.Public(), nl.Neighbour{Addr: a, State: unix.NUD_FAILED}); err != nil {
 			return err
 		}

@@ -38,9 +38,9 @@ func sessions(run *Run) error {
 	r := report.Result{Name: "all BGP sessions Established", Value: report.Number(took), Unit: "s", Detail: fmt.Sprintf("%d of %d", up, total), Why: run.missing()}
 	start := 1.0
 	switch lacking := run.Topology.Lacking(func(k topology.Kind) bool { return k == topology.Self }); {
-	case run.Topology.Timing.Underlay() && len(lacking) > 0: // BIRD answers solicitations 3 s apart (RFC 4861, Section 6.2.6)
+	case run.Topology.Timing.ToRs() && len(lacking) > 0: // BIRD answers solicitations 3 s apart (RFC 4861, Section 6.2.6)
 		start = 5
-	case run.Topology.Timing.Underlay(): // twice as many daemons, and neighbours to find
+	case run.Topology.Timing.ToRs(): // twice as many daemons, and neighbours to find
 		start = 2
 	}
 	if limit := run.ownLimit(start + perGuest*float64(run.Topology.Timing.PerHV*plan.HVs)); limit >= 0 && run.familiar() {

@@ -170,7 +170,7 @@ func (run *Run) migrationLimit() float64 {
 	switch {
 	case !run.familiar():
 		return -1 // how long they keep a change to themselves is theirs
-	case run.Topology.Timing.Underlay():
+	case run.Topology.Timing.ToRs():
 		return 2 * migrationLimit // as with a route: three routers pass it on, not one
 	}
 	return migrationLimit

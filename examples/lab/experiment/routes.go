@@ -43,7 +43,7 @@ func routes(run *Run) error {
 	for _, n := range []int{2, 3} {
 		m, low, high := median(added[n])
 		limit := float64(routeLimit)
-		if run.Topology.Timing.Underlay() { // three routers pass it on, not one
+		if run.Topology.Timing.ToRs() { // three routers pass it on, not one
 			limit *= 2
 		}
 		if run.Topology.HVKind(1) != topology.Self || run.Topology.HVKind(n) != topology.Self || !run.familiar() {

@@ -9,8 +9,8 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/topology"
 )
 
-// underlay reports whether the fabrics are routed.
-func underlay(l plan.Lab) bool { return l.Underlay() }
+// racked reports whether HV1 is in a rack, whose router on fabric A the experiments here are about.
+func racked(l plan.Lab) bool { return l.Routed(1) }
 
 // torRestart kills the router of HV1's rack on fabric A, with that of its VRF, and starts both
 // again. Its kernel forwards meanwhile. Paths that are stale lose against fresh ones (see package

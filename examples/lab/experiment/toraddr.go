@@ -23,7 +23,7 @@ func torAddress(run *Run) error {
 	name := plan.TorName(1, plan.A, false)
 	run.involved = []string{name, "hv1"}
 	var a plan.Adjacency
-	for _, one := range plan.Adjacencies(name) {
+	for _, one := range run.Topology.Timing.Adjacencies(name) {
 		if one.Node == plan.HVName(1) {
 			a = one
 		}
@@ -95,7 +95,7 @@ func (m move) to(what string, old, now netip.Addr, mac net.HardwareAddr) error {
 		return fmt.Errorf("%s: not back after %v; %d of %d routes", what, end.Sub(start), m.routes(now), want)
 	}
 	limit := m.run.ownLimit(backLimit, 1)
-	if m.run.Topology.RRKind(plan.A) == topology.FRR {
+	if m.run.Topology.TorKind(plan.A) == topology.FRR {
 		limit = -1
 	}
 	m.run.value(what+": back", ms(end.Sub(start)), limit, "ms",

@@ -45,27 +45,26 @@ func (run *Run) traffic(limit time.Duration) (*flow.Traffic, error) {
 	return flow.Start(paths, rate, limit)
 }
 
-// acquaint has two hypervisors ping each other over both fabrics. A neighbour that
-// Linux could not reach during an earlier experiment is marked as failed for up to half a
-// minute, and next-hop groups avoid it although it is back.
+// acquaint has hypervisors ping those that their next hops name, over both fabrics. A
+// neighbour that Linux could not reach during an earlier experiment is marked as failed for up
+// to half a minute, and next-hop groups avoid it although it is back.
 //
-// Where the fabrics are routed, it is a router that a next hop names, and BFD speaks with
-// its very address.
-func (run *Run) acquaint(a, b int) error {
-	if run.Topology.Timing.Underlay() {
-		return nil
-	}
-	for _, pair := range [][2]int{{a, b}, {b, a}} {
+// With top-of-rack routers BFD speaks with the very address that next hops name.
+func (run *Run) acquaint(hvs ...int) error {
+	for _, n := range hvs {
+		if run.Topology.Timing.Routed(n) {
+			continue
+		}
 		var to []netip.Addr
 		for _, f := range plan.Fabrics {
-			to = append(to, plan.HVPublic4(pair[1], f), plan.HVPublic6(pair[1], f))
+			to = append(to, run.Topology.Timing.Hops(n, f)...)
 		}
-		silent, err := probe.PingOn(run.Topology.Public(pair[0]).Path, run.Topology.Timing.PublicVRF(), to, 2*time.Second)
+		silent, err := probe.PingOn(run.Topology.Public(n).Path, run.Topology.Timing.PublicVRF(), to, 2*time.Second)
 		if err != nil {
 			return err
 		}
 		if len(silent) > 0 {
-			return fmt.Errorf("%s gets no answer from %v", plan.HVName(pair[0]), silent)
+			return fmt.Errorf("%s gets no answer from %v", plan.HVName(n), silent)
 		}
 	}
 	return nil

@@ -124,7 +124,7 @@ func TestBulk(t *testing.T) {
 // own prefixes by way of the fabric's router where they are routed.
 func TestLeads(t *testing.T) {
 	routed := Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}}
-	tor := nl.Hop{Gateway: plan.Upstream(plan.HVName(2), plan.A, false), Link: plan.A.Public()}
+	tor := nl.Hop{Gateway: routed.Upstream(plan.HVName(2), plan.A, false), Link: plan.A.Public()}
 	vm1, vm3 := host(plan.Lab{}.Guests()[0].IPv4), host(plan.Lab{}.Guests()[2].IPv4)
 	for _, c := range []struct {
 		x    Expect

@@ -68,12 +68,13 @@ func (x Expect) public(n int, t Table) []nl.Route {
 	routes := x.guestRoutes(n, v)
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
 	for _, f := range x.carrying(v) {
-		gw := plan.EdgePublic4(f)
+		gw := x.Upstream(plan.HVName(n), f, false)
 		switch {
-		case x.Underlay():
-			gw = plan.Upstream(plan.HVName(n), f, false)
+		case gw.IsValid():
 		case v == 6:
 			gw = plan.EdgePublic6(f)
+		default:
+			gw = plan.EdgePublic4(f)
 		}
 		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
 	}
@@ -99,9 +100,9 @@ func (x Expect) private(n int, self netip.Addr) []nl.Route {
 		}
 		r := nl.Route{Type: unix.RTN_UNICAST, Dst: host(plan.Loopback(m)), PrefSrc: plan.Loopback(n)}
 		for _, f := range plan.Fabrics {
-			gw := plan.HVPrivate4(m, f)
-			if x.Underlay() {
-				gw = plan.Upstream(plan.HVName(n), f, true)
+			gw := x.Upstream(plan.HVName(n), f, true)
+			if !gw.IsValid() {
+				gw = plan.HVPrivate4(m, f)
 			}
 			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Private()})
 		}
@@ -172,25 +173,12 @@ func (x Expect) owners(version int) []owner {
 }
 
 // remote is a node's route over both fabrics to each of the hypervisors. A reflector
-// without ADD-PATH shows the copy with the lowest router id. Routers of a fabric decide by
+// without ADD-PATH shows the copy with the lowest router id. Routers of a routed fabric decide by
 // themselves which copy they lead to.
 func (x Expect) remote(node string, p netip.Prefix, hvs []int) nl.Route {
 	r := nl.Route{Type: unix.RTN_UNICAST, Dst: p}
-	if x.Underlay() {
-		hvs = hvs[:1]
-	}
-	for i, n := range hvs {
-		for _, f := range x.carrying(familyOf(p)) {
-			if i > 0 && slices.Contains(x.One, f) {
-				continue
-			}
-			gw := plan.HVPublic4(n, f)
-			switch {
-			case x.Underlay():
-				gw = plan.Upstream(node, f, false)
-			case p.Addr().Is6():
-				gw = plan.HVPublic6(n, f)
-			}
+	for _, f := range x.carrying(familyOf(p)) {
+		for _, gw := range x.gateways(node, p, hvs, f) {
 			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
 		}
 	}
@@ -199,11 +187,41 @@ func (x Expect) remote(node string, p netip.Prefix, hvs []int) nl.Route {
 	return r
 }
 
+// gateways are those of one fabric.
+func (x Expect) gateways(node string, p netip.Prefix, hvs []int, f plan.Fabric) (out []netip.Addr) {
+	if up := x.Upstream(node, f, false); up.IsValid() {
+		return []netip.Addr{up}
+	}
+	if slices.Contains(x.One, f) {
+		hvs = hvs[:1]
+	}
+	for _, n := range hvs {
+		if p.Addr().Is6() {
+			out = append(out, plan.HVPublic6(n, f))
+		} else {
+			out = append(out, plan.HVPublic4(n, f))
+		}
+	}
+	return out
+}
+
+// Copies is how many gateways a node has to a prefix that hypervisors announce.
+func (x Expect) Copies(node string, p netip.Prefix) int {
+	for _, o := range x.owners(familyOf(p)) {
+		if o.prefix == p {
+			return len(x.remote(node, p, o.hvs).Hops)
+		}
+	}
+	return 0
+}
+
 // Leads reports whether a next hop of a route leads to hypervisor n by way of a fabric,
 // and to no other.
 func (x Expect) Leads(n int, f plan.Fabric, p netip.Prefix, h nl.Hop) bool {
-	if !x.Underlay() {
-		return slices.Contains(x.Uplinks(n, f), h.Gateway)
+	for m := 1; m <= plan.HVs; m++ { // of a hypervisor itself
+		if slices.Contains(x.Uplinks(m, f), h.Gateway) {
+			return m == n
+		}
 	}
 	if h.Link != f.Public() && h.Link != f.Private() {
 		return false

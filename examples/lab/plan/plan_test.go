@@ -29,14 +29,14 @@ func TestVariant(t *testing.T) {
 		{"resilience", ResilienceGR, false, false, false, false, true, true, false, 6, 4},
 		{"resilience", ResilienceLL, false, false, false, false, true, true, false, 6, 4},
 	} {
-		var v Variant
+		var v Lab
 		if err := v.Set(c.name, c.value); err != nil {
 			t.Fatal(err)
 		}
 		is := []bool{v.Shared(), v.OneSided(), v.Apart(), v.Watched(), v.Graceful(), v.LocalOut(), v.Published()}
 		want := []bool{c.shared, c.oneSided, c.apart, c.watched, c.graceful, c.localOut, c.published}
-		if !slices.Equal(is, want) || v.HVSessions() != c.hvSessions || v.EdgeSessions() != c.edgeSessions {
-			t.Errorf("-%s %s: %v, %d and %d sessions", c.name, c.value, is, v.HVSessions(), v.EdgeSessions())
+		if !slices.Equal(is, want) || v.HVSessions(1) != c.hvSessions || v.EdgeSessions() != c.edgeSessions {
+			t.Errorf("-%s %s: %v, %d and %d sessions", c.name, c.value, is, v.HVSessions(1), v.EdgeSessions())
 		}
 		if (v.PublicVRF() == "") == (c.value == ModeVRF) {
 			t.Errorf("-%s %s: VRF %q", c.name, c.value, v.PublicVRF())
@@ -86,7 +86,8 @@ func TestCables(t *testing.T) {
 		}
 		seen[what] = true
 	}
-	for _, c := range Cables() {
+	l := Lab{Variant: Variant{Mode: ModeEBGPToR}}
+	for _, c := range l.Cables() {
 		once(c.MAC(false).String())
 		once(c.MAC(true).String())
 		once(c.Low.Node + " " + c.Low.Link)
@@ -94,7 +95,7 @@ func TestCables(t *testing.T) {
 	}
 	var b strings.Builder
 	for _, node := range []string{HVName(1), HVName(3), EdgeName, TorName(2, B, true), SpineName(A, false)} {
-		for _, a := range Adjacencies(node) {
+		for _, a := range l.Adjacencies(node) {
 			fmt.Fprintln(&b, node, a.Link, a.Local, a.Peer, a.Node, a.AS)
 		}
 	}
@@ -118,10 +119,10 @@ spinea internet fe80::ff:fe00:1f02 fe80::ff:fe00:1f01 internet 65200
 	if b.String() != want {
 		t.Errorf("have\n%swant\n%s", b.String(), want)
 	}
-	if a := Upstream(HVName(2), B, false); a.String() != "fe80::ff:fe00:3202" {
+	if a := l.Upstream(HVName(2), B, false); a.String() != "fe80::ff:fe00:3202" {
 		t.Errorf("hypervisor 2 has %v on fabric B", a)
 	}
-	for _, r := range UnderlayRouters() {
+	for _, r := range l.UnderlayRouters() {
 		once(r.ID.String())
 		once(r.Name)
 	}

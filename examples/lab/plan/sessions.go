@@ -23,13 +23,13 @@ func (v Variant) Sides() []Fabric {
 
 // HVSessions counts the sessions of a hypervisor: two families in public and one in
 // private, on two fabrics, unless they share.
-func (v Variant) HVSessions() int {
-	switch n := len(v.Sides()); {
-	case v.Shared():
+func (l Lab) HVSessions(hv int) int {
+	switch n := len(l.Sides()); {
+	case l.Shared():
 		return n
-	case v.Underlay(): // both families share one, without addresses
+	case l.Routed(hv): // both families share one, without addresses
 		return 2 * n
-	case v.Is("sessions", SessionsMP):
+	case l.Is("sessions", SessionsMP):
 		return 2 * n
 	default:
 		return 3 * n
@@ -37,11 +37,11 @@ func (v Variant) HVSessions() int {
 }
 
 // EdgeSessions counts those of the edge router, which has no private ones.
-func (v Variant) EdgeSessions() int {
-	if v.Underlay() {
-		return len(v.Sides())
+func (l Lab) EdgeSessions() int {
+	if l.ToRs() {
+		return len(l.Sides())
 	}
-	return 2 * len(v.Sides())
+	return 2 * len(l.Sides())
 }
 
 // PrivateGateway is the next hop of the private network's default route on a fabric.

@@ -19,8 +19,22 @@ const Racks = 2
 // Rack is the rack of hypervisor n: the first is alone in its.
 func Rack(n int) int { return min(n, Racks) }
 
-// Underlay reports whether the fabrics are routed.
-func (v Variant) Underlay() bool { return v.Is("mode", ModeEBGPToR) }
+// Routed reports whether hypervisor n has top-of-rack routers and routed fabrics; otherwise it
+// has two networks and their reflectors.
+func (l Lab) Routed(n int) bool { return l.ToRs() }
+
+// ToRs reports whether there are routed fabrics, and with them the edge router.
+func (l Lab) ToRs() bool { return l.Is("mode", ModeEBGPToR) }
+
+// Reflected lists the hypervisors that have reflectors.
+func (l Lab) Reflected() (out []int) {
+	for n := 1; n <= HVs; n++ {
+		if !l.Routed(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
 
 // UnderlayRouter is a router of a routed fabric.
 type UnderlayRouter struct {
@@ -48,8 +62,11 @@ func nodeSuffix(f Fabric, private bool) string {
 	return s
 }
 
-// UnderlayRouters lists the routers of the fabrics, top-of-racks first.
-func UnderlayRouters() (out []UnderlayRouter) {
+// UnderlayRouters lists the routers of routed fabrics, top-of-racks first.
+func (l Lab) UnderlayRouters() (out []UnderlayRouter) {
+	if !l.ToRs() {
+		return nil
+	}
 	for rack := 1; rack <= Racks+1; rack++ {
 		for _, f := range Fabrics {
 			for _, private := range []bool{false, true} {
@@ -70,9 +87,9 @@ func UnderlayRouters() (out []UnderlayRouter) {
 // EdgeAS is the AS of the edge router in ModeEBGPToR.
 const EdgeAS = 65200
 
-// HVAS is the AS of hypervisor n: the lab's, or in ModeEBGPToR one of its own.
-func (v Variant) HVAS(n int) uint32 {
-	if v.Underlay() {
+// HVAS is the AS of hypervisor n: the lab's, or on routed fabrics one of its own.
+func (l Lab) HVAS(n int) uint32 {
+	if l.Routed(n) {
 		return uint32(AS + n)
 	}
 	return AS
@@ -84,7 +101,7 @@ type End struct {
 	AS         uint32
 }
 
-// Cable joins two routers in ModeEBGPToR.
+// Cable joins two routers of a routed fabric.
 type Cable struct {
 	Fabric  Fabric
 	Private bool
@@ -106,10 +123,10 @@ func (c Cable) LinkLocal(up bool) netip.Addr {
 	return eui64(netip.MustParseAddr("fe80::"), c.MAC(up))
 }
 
-// Cables lists all of ModeEBGPToR.
-func Cables() (out []Cable) {
-	v := Variant{Mode: ModeEBGPToR}
-	for _, r := range UnderlayRouters() {
+// Cables lists all of routed fabrics.
+func (l Lab) Cables() (out []Cable) {
+	routers := l.UnderlayRouters()
+	for _, r := range routers {
 		link, number := r.Fabric.Public(), byte(0x10+0x20*int(r.Fabric))
 		if r.Private {
 			link, number = r.Fabric.Private(), number+0x10
@@ -118,14 +135,14 @@ func Cables() (out []Cable) {
 			out = append(out, Cable{r.Fabric, r.Private, low, End{r.Name, upLink, r.AS}, number + byte(n)})
 		}
 		for n := 1; n <= HVs && r.Rack > 0; n++ {
-			if Rack(n) == r.Rack {
-				add(End{HVName(n), link, v.HVAS(n)}, HVName(n), n)
+			if l.Routed(n) && Rack(n) == r.Rack {
+				add(End{HVName(n), link, l.HVAS(n)}, HVName(n), n)
 			}
 		}
 		if r.Rack > 0 {
 			continue
 		}
-		for _, t := range UnderlayRouters() {
+		for _, t := range routers {
 			if t.Rack > 0 && t.Fabric == r.Fabric && t.Private == r.Private {
 				add(End{t.Name, "spine", t.AS}, fmt.Sprintf("tor%d", t.Rack), 8+t.Rack)
 			}
@@ -137,7 +154,7 @@ func Cables() (out []Cable) {
 	return out
 }
 
-// Adjacency is a neighbour of a router in ModeEBGPToR, as that router sees it.
+// Adjacency is a neighbour of a router on a routed fabric, as that router sees it.
 type Adjacency struct {
 	Fabric      Fabric
 	Private     bool
@@ -147,9 +164,9 @@ type Adjacency struct {
 	AS          uint32
 }
 
-// Adjacencies lists the neighbours of a node.
-func Adjacencies(node string) (out []Adjacency) {
-	for _, c := range Cables() {
+// Adjacencies lists the neighbours that a node has on routed fabrics.
+func (l Lab) Adjacencies(node string) (out []Adjacency) {
+	for _, c := range l.Cables() {
 		if c.Low.Node == node {
 			out = append(out, Adjacency{c.Fabric, c.Private, c.Low.Link, c.LinkLocal(false), c.LinkLocal(true), c.Up.Node, c.Up.AS})
 		}
@@ -161,9 +178,9 @@ func Adjacencies(node string) (out []Adjacency) {
 }
 
 // Upstream is the address of the router that a hypervisor or the edge router has on
-// a fabric in ModeEBGPToR.
-func Upstream(node string, f Fabric, private bool) netip.Addr {
-	for _, a := range Adjacencies(node) {
+// a routed fabric; the zero Addr says that it has none.
+func (l Lab) Upstream(node string, f Fabric, private bool) netip.Addr {
+	for _, a := range l.Adjacencies(node) {
 		if a.Fabric == f && a.Private == private {
 			return a.Peer
 		}
@@ -172,11 +189,11 @@ func Upstream(node string, f Fabric, private bool) netip.Addr {
 }
 
 // Uplinks lists the addresses of hypervisor n on a fabric.
-func (v Variant) Uplinks(n int, f Fabric) (out []netip.Addr) {
-	if !v.Underlay() {
+func (l Lab) Uplinks(n int, f Fabric) (out []netip.Addr) {
+	if !l.Routed(n) {
 		return []netip.Addr{HVPublic4(n, f), HVPublic6(n, f), HVPrivate4(n, f)}
 	}
-	for _, a := range Adjacencies(HVName(n)) {
+	for _, a := range l.Adjacencies(HVName(n)) {
 		if a.Fabric == f {
 			out = append(out, a.Local)
 		}
@@ -184,9 +201,23 @@ func (v Variant) Uplinks(n int, f Fabric) (out []netip.Addr) {
 	return out
 }
 
+// Hops lists the addresses that next hops of hypervisor n name on a fabric's public network: of
+// the other hypervisors, or of the router.
+func (l Lab) Hops(n int, f Fabric) (out []netip.Addr) {
+	if up := l.Upstream(HVName(n), f, false); up.IsValid() {
+		return []netip.Addr{up}
+	}
+	for _, m := range l.Reflected() {
+		if m != n {
+			out = append(out, HVPublic4(m, f), HVPublic6(m, f))
+		}
+	}
+	return out
+}
+
 // Peer is what hypervisors have their sessions with on a fabric, for people.
-func (v Variant) Peer(f Fabric) string {
-	if v.Underlay() {
+func (l Lab) Peer(f Fabric) string {
+	if l.ToRs() {
 		return "top-of-rack " + strings.ToLower(f.String())
 	}
 	return "reflector " + RRName(f)

@@ -15,10 +15,8 @@ func (top *Topology) Prepare() error {
 	if err := os.MkdirAll(filepath.Join(top.Dir, "log"), 0o755); err != nil {
 		return err
 	}
-	if top.Timing.Underlay() {
-		if err := top.addUnderlay(); err != nil {
-			return err
-		}
+	if err := top.addUnderlay(); err != nil {
+		return err
 	}
 	for _, f := range top.sites() {
 		for _, private := range []bool{false, true} {
@@ -97,7 +95,7 @@ func (top *Topology) hypervisor(n int) (*Daemon, error) {
 	name := plan.HVName(n)
 	switch top.HVKind(n) {
 	case Bird:
-		d, err := top.bird(name, name, conf.BirdHypervisor(n, top.Timing), top.carried(top.Timing.HVSessions()))
+		d, err := top.bird(name, name, conf.BirdHypervisor(n, top.Timing), top.carried(top.Timing.HVSessions(n)))
 		return d, errors.Join(err, top.publishedSetup(n))
 	case Self:
 		return top.ownHypervisor(n)

@@ -44,16 +44,18 @@ func (top *Topology) Watched(d *Daemon) (count int) {
 	if d.Sessions == 0 {
 		return 0
 	}
-	if top.Timing.Underlay() {
-		for _, a := range plan.Adjacencies(d.Node.Name) {
-			if top.notices(d, a.Fabric) {
-				count++
-			}
+	adjacencies := top.Timing.Adjacencies(d.Node.Name)
+	for _, a := range adjacencies {
+		if top.notices(d, a.Fabric) {
+			count++
 		}
+	}
+	numbered := d.Sessions - len(adjacencies)
+	if numbered == 0 {
 		return count
 	}
 	sides := top.Timing.Sides()
-	each := (d.Sessions + len(top.Timing.IPv4Only)) / len(sides)
+	each := (numbered + len(top.Timing.IPv4Only)) / len(sides)
 	for _, f := range sides {
 		if !top.notices(d, f) {
 			continue

@@ -27,7 +27,7 @@ func TestWatched(t *testing.T) {
 		w.Timing.NoBFD, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
 		sessions := 6 - len(w.Timing.IPv4Only)
 		for kind, want := range map[Kind]int{Self: c.ours, Bird: c.birds} {
-			if have := w.Watched(&Daemon{Kind: kind, Sessions: sessions}); have != want {
+			if have := w.Watched(&Daemon{Node: &Node{Name: plan.HVName(1)}, Kind: kind, Sessions: sessions}); have != want {
 				t.Errorf("%s: %s has %d BFD sessions, want %d", name, kind, have, want)
 			}
 		}

@@ -79,14 +79,27 @@ func (k Kind) LacksAddPath() string {
 // their BFD listens on every address.
 func (k Kind) apart() bool { return k == FRR || k == Bird1 }
 
-// Lacking returns the fabrics whose reflector lacks something.
+// neighbors lists the programs that hypervisors have sessions with on a fabric.
+func (top *Topology) neighbors(f plan.Fabric) (out []Kind) {
+	if len(top.Timing.Reflected()) > 0 {
+		out = append(out, top.RRKind(f))
+	}
+	if top.Timing.ToRs() {
+		out = append(out, top.TorKind(f))
+	}
+	return out
+}
+
+// Lacking returns the fabrics whose reflector, or top-of-rack routers, lack something.
 func (top *Topology) Lacking(has func(Kind) bool) []plan.Fabric {
-	return slices.DeleteFunc(slices.Clone(plan.Fabrics), func(f plan.Fabric) bool { return has(top.RRKind(f)) })
+	return slices.DeleteFunc(slices.Clone(plan.Fabrics), func(f plan.Fabric) bool {
+		return !slices.ContainsFunc(top.neighbors(f), func(k Kind) bool { return !has(k) })
+	})
 }
 
 // sites lists the fabrics with a reflector of their own.
 func (top *Topology) sites() []plan.Fabric {
-	if top.Timing.Underlay() {
+	if len(top.Timing.Reflected()) == 0 {
 		return nil
 	}
 	if top.Timing.OneReflector {

@@ -13,7 +13,7 @@ import (
 
 // hypervisors makes what a plain installation has before any routing daemon
 // runs: four uplinks with addresses, and an interface that carries the loopback
-// address.
+// address. On routed fabrics the uplinks come with their cables, and have no addresses.
 func (top *Topology) hypervisors() error {
 	for i := 1; i <= plan.HVs; i++ {
 		n, err := top.node(plan.HVName(i))
@@ -24,6 +24,12 @@ func (top *Topology) hypervisors() error {
 		if err != nil {
 			return err
 		}
+		if err := loopback(n); err != nil {
+			return err
+		}
+		if top.Timing.Routed(i) {
+			continue
+		}
 		for _, f := range plan.Fabrics {
 			if err := top.uplinks(public, f, plan.HVPublic4(i, f), plan.HVPublic6(i, f), netip.Addr{}); err != nil {
 				return err
@@ -31,9 +37,6 @@ func (top *Topology) hypervisors() error {
 			if err := top.uplinks(n, f, netip.Addr{}, netip.Addr{}, plan.HVPrivate4(i, f)); err != nil {
 				return err
 			}
-		}
-		if err := loopback(n); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -70,6 +73,9 @@ func (top *Topology) uplinks(n *Node, f plan.Fabric, public4, public6, private4 
 }
 
 func (top *Topology) reflectors() error {
+	if len(top.Timing.Reflected()) == 0 {
+		return nil
+	}
 	for _, f := range plan.Fabrics {
 		n, err := top.site(top.reflectorNode(f, false))
 		if err != nil {
@@ -95,25 +101,20 @@ func (top *Topology) reflectors() error {
 
 // edge is a router with the two well-known addresses behind it.
 func (top *Topology) edge() error {
-	if err := top.edgeHost(); err != nil {
-		return err
-	}
-	for _, f := range plan.Fabrics {
-		if err := top.uplinks(top.Nodes[plan.EdgeName], f, plan.EdgePublic4(f), plan.EdgePublic6(f), netip.Addr{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// edgeHost is its node, without uplinks.
-func (top *Topology) edgeHost() error {
 	n, err := top.router(plan.EdgeName)
 	if err != nil {
 		return err
 	}
 	for _, a := range []netip.Addr{plan.Internet4, plan.Internet6} {
 		if err := n.NL.AddAddress("lo", netip.PrefixFrom(a, a.BitLen()), false, false); err != nil {
+			return err
+		}
+	}
+	if top.Timing.ToRs() { // its cables lead to the spines
+		return nil
+	}
+	for _, f := range plan.Fabrics {
+		if err := top.uplinks(n, f, plan.EdgePublic4(f), plan.EdgePublic6(f), netip.Addr{}); err != nil {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func (top *Topology) ownHypervisor(n int) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Name: name, Node: top.Nodes[name], Kind: Self, Log: top.file("log/" + name + ".log"), Sessions: top.carried(top.Timing.HVSessions()),
+	return &Daemon{Name: name, Node: top.Nodes[name], Kind: Self, Log: top.file("log/" + name + ".log"), Sessions: top.carried(top.Timing.HVSessions(n)),
 		Args:  self(PartRouter, "run", "-config", path),
 		peers: func() ([]Peer, error) { return routerPeers(api) },
 		flaps: func() (Flaps, error) { return routerFlaps(api) },

@@ -27,7 +27,8 @@ const (
 type Options struct {
 	Dir    string               // for sockets, configurations and logs
 	HV     map[int]Kind         // by number, 1 to 3
-	RR     map[plan.Fabric]Kind // by fabric; top-of-rack routers where fabrics are routed
+	RR     map[plan.Fabric]Kind // reflectors, by fabric
+	Tor    map[plan.Fabric]Kind // top-of-rack routers, by fabric
 	Edge   Kind
 	Timing conf.Timing
 	Bulk   int // prefixes that the edge router announces besides the defaults
@@ -66,11 +67,7 @@ func Build(o Options) (*Topology, error) {
 	w := &Topology{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}, ports: map[plan.Fabric][]port{}}
 	w.Timing.NoBFD, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
 	w.Timing.KeepStale = w.Lacking(Kind.Flushes)
-	steps := []func() error{w.fabrics, w.hypervisors, w.reflectors, w.edge, w.guests, w.further, w.settle}
-	if w.Timing.Underlay() {
-		steps = []func() error{w.panels, w.hosts, w.routers, w.edgeHost, w.cables, w.guests, w.further, w.settle}
-	}
-	for _, step := range steps {
+	for _, step := range []func() error{w.fabrics, w.hypervisors, w.reflectors, w.routers, w.edge, w.cables, w.guests, w.further, w.settle} {
 		if err := step(); err != nil {
 			return w, err
 		}
@@ -110,9 +107,17 @@ func (top *Topology) HVKind(n int) Kind {
 	return Self
 }
 
-// RRKind returns the program of a fabric's reflector, or of its top-of-rack routers.
+// RRKind returns the program of a fabric's reflector.
 func (top *Topology) RRKind(f plan.Fabric) Kind {
 	if k := top.Options.RR[f]; k != "" {
+		return k
+	}
+	return Self
+}
+
+// TorKind returns the program of a fabric's top-of-rack routers.
+func (top *Topology) TorKind(f plan.Fabric) Kind {
+	if k := top.Options.Tor[f]; k != "" {
 		return k
 	}
 	return Self
@@ -154,6 +159,8 @@ const (
 // privateMTU leaves room for VXLAN around a guest's 1500 octets.
 const privateMTU = 1550
 
+// fabrics makes the fabrics' namespaces, with the two networks of those that hypervisors with
+// reflectors are on.
 func (top *Topology) fabrics() error {
 	for _, f := range plan.Fabrics {
 		n, err := top.node("fabric-" + f.String())
@@ -161,6 +168,9 @@ func (top *Topology) fabrics() error {
 			return err
 		}
 		top.Fabrics[f] = n
+		if len(top.Timing.Reflected()) == 0 {
+			continue
+		}
 		for name, mtu := range map[string]uint32{public: 1500, private: privateMTU} {
 			if err := n.NL.AddBridge(name, mtu); err != nil {
 				return err

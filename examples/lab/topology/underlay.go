@@ -11,38 +11,12 @@ import (
 	"github.com/hyperfib/hyperfib/examples/lab/sandbox"
 )
 
-// Where fabrics are routed, a fabric's namespace is a patch panel: each cable between
+// Where fabrics are routed, a fabric's namespace is a patch panel, too: each cable between
 // two nodes is a bridge with two ports there, which can be cut as those of a network can.
-
-// panels makes the fabrics' namespaces.
-func (top *Topology) panels() error {
-	for _, f := range plan.Fabrics {
-		n, err := top.node("fabric-" + f.String())
-		if err != nil {
-			return err
-		}
-		top.Fabrics[f] = n
-	}
-	return nil
-}
-
-// hosts are hypervisors without uplinks.
-func (top *Topology) hosts() error {
-	for i := 1; i <= plan.HVs; i++ {
-		n, err := top.node(plan.HVName(i))
-		if err != nil {
-			return err
-		}
-		if err := loopback(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // routers are the top-of-racks and the spines.
 func (top *Topology) routers() error {
-	for _, r := range plan.UnderlayRouters() {
+	for _, r := range top.Timing.UnderlayRouters() {
 		n, err := top.router(r.Name)
 		if err != nil {
 			return err
@@ -55,7 +29,7 @@ func (top *Topology) routers() error {
 }
 
 func (top *Topology) cables() error {
-	for i, c := range plan.Cables() {
+	for i, c := range top.Timing.Cables() {
 		network, mtu := public, uint32(1500)
 		if c.Private {
 			network, mtu = private, privateMTU
@@ -85,7 +59,7 @@ func (top *Topology) cables() error {
 // CutRouter makes a router of a routed fabric silent, or not: all of its cables, without a
 // loss of carrier.
 func (top *Topology) CutRouter(f plan.Fabric, node string, cut bool) error {
-	for _, a := range plan.Adjacencies(node) {
+	for _, a := range top.Timing.Adjacencies(node) {
 		if err := top.cutPort(f, node+"."+a.Link, cut); err != nil {
 			return err
 		}
@@ -95,10 +69,10 @@ func (top *Topology) CutRouter(f plan.Fabric, node string, cut bool) error {
 
 // addUnderlay prepares the daemons of the fabrics' routers. Spines are ours.
 func (top *Topology) addUnderlay() error {
-	for _, r := range plan.UnderlayRouters() {
+	for _, r := range top.Timing.UnderlayRouters() {
 		kind := Self
 		if r.Rack > 0 {
-			kind = top.RRKind(r.Fabric)
+			kind = top.TorKind(r.Fabric)
 		}
 		var daemons []*Daemon
 		var err error
@@ -173,7 +147,7 @@ func (top *Topology) underlayRouter(r plan.UnderlayRouter) *Daemon {
 		return d.Signal(syscall.SIGUSR2)
 	}
 	if r.Rack == 0 {
-		d.Sessions = len(plan.Adjacencies(r.Name))
+		d.Sessions = len(top.Timing.Adjacencies(r.Name))
 		d.peers = func() ([]Peer, error) { return edgePeers(socket) }
 	}
 	return d
