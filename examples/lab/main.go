@@ -11,6 +11,7 @@
 //	go run ./examples/lab -rr junos,openbgpd # a stand-in, and one that is watched by echo
 //	go run ./examples/lab -one-reflector    # for both fabrics
 //	go run ./examples/lab -mode ebgp-tor    # routed fabrics: eBGP with two top-of-rack routers a rack
+//	go run ./examples/lab -mode ebgp-tor -reflectors hv2      # the same, and HV2 on two networks with reflectors
 //	go run ./examples/lab -guests host128    # a /128 each, neighbours answered for
 //	go run ./examples/lab -hold             # leave it up and look around
 //	go run ./examples/lab -web 127.0.0.1:8179 -only sessions  # the same, with a page that shows it and runs experiments

@@ -36,9 +36,9 @@ type options struct {
 
 // words are the flags that say what kind of lab it is, as they were given.
 type words struct {
-	only, rr, tor, hv, edge, bfd string
-	list, one, noEcho            bool
-	choices                      map[string]*string
+	only, rr, tor, stay, hv, edge, bfd string
+	list, one, noEcho                  bool
+	choices                            map[string]*string
 }
 
 // parse reads the command line; on nil the program ends with the code.
@@ -74,6 +74,7 @@ func (o *options) flags(w *words) *flag.FlagSet {
 	fs.BoolVar(&w.list, "list", false, "list the experiments")
 	fs.StringVar(&w.rr, "rr", "self", fmt.Sprintf("who reflects, one of %v, or one a fabric: bird,frr", topology.ReflectorKinds))
 	fs.StringVar(&w.tor, "tor", "", fmt.Sprintf("with -mode ebgp-tor: who the top-of-rack routers are, one of %v, or one a fabric (default self)", topology.TorKinds))
+	fs.StringVar(&w.stay, "reflectors", "", "with -mode ebgp-tor: these hypervisors stay with reflectors, and spines join them with the others: hv2, or hv1,hv3")
 	fs.StringVar(&w.hv, "hv", "self", "who is on the hypervisors: self or bird, or only on some: bird@2, bird@1,bird@3")
 	fs.StringVar(&w.edge, "edge", "", "who is the edge router: self or bird (default: self, or bird if everybody else is)")
 	fs.StringVar(&w.bfd, "bfd", "100ms,5", "BFD interval and multiplier")
@@ -118,7 +119,7 @@ func (o *options) apply(w *words) error {
 	for name, value := range w.choices {
 		err = errors.Join(err, t.Set(name, *value))
 	}
-	err = errors.Join(err, o.neighbors(w))
+	err = errors.Join(err, o.stay(w.stay), o.neighbors(w))
 	t.Echo, t.OneReflector = !w.noEcho, w.one
 	if k, ok := o.topology.RR[plan.A]; ok && w.one && (k != o.topology.RR[plan.B] || k != topology.Self && k != topology.Bird) {
 		err = errors.Join(err, fmt.Errorf("-one-reflector -rr %s: want self or bird", w.rr))
@@ -157,8 +158,12 @@ func (o *options) neighbors(w *words) error {
 		return errors.New("-tor goes with -mode ebgp-tor")
 	case !tors:
 		return eachFabric(&o.topology.RR, "-rr", w.rr, topology.ReflectorKinds)
-	case w.rr != string(topology.Self):
-		return errors.New("-rr: there are no reflectors with -mode ebgp-tor, see -tor")
+	case !o.topology.Timing.Mixed() && w.rr != string(topology.Self):
+		return errors.New("-rr: there are no reflectors with -mode ebgp-tor, see -tor and -reflectors")
+	case o.topology.Timing.Mixed():
+		if err := eachFabric(&o.topology.RR, "-reflectors "+w.stay+" -rr", w.rr, topology.Kinds); err != nil {
+			return err
+		}
 	}
 	for name := range strings.SplitSeq(w.tor, ",") {
 		if why := topology.Kind(name).NoTor(); why != "" {
@@ -168,6 +173,28 @@ func (o *options) neighbors(w *words) error {
 	return errors.Join(eachFabric(&o.topology.Tor, "-tor", cmp.Or(w.tor, string(topology.Self)), topology.TorKinds), o.underlayFits(w))
 }
 
+// stay reads which hypervisors stay with reflectors.
+func (o *options) stay(s string) error {
+	if s == "" {
+		return nil
+	}
+	t := &o.topology.Timing
+	for name := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "hv"))
+		if err != nil || n < 1 || n > plan.HVs || name != plan.HVName(n) || slices.Contains(t.Stay, n) {
+			return fmt.Errorf("-reflectors %s: want some of hv1 to hv%d", s, plan.HVs)
+		}
+		t.Stay = append(t.Stay, n)
+	}
+	switch {
+	case !t.ToRs():
+		return errors.New("-reflectors goes with -mode ebgp-tor: everywhere else all hypervisors have them")
+	case len(t.Stay) == plan.HVs:
+		return errors.New("-reflectors: somebody must have top-of-rack routers")
+	}
+	return nil
+}
+
 // underlayFits says what routed fabrics do not go together with.
 func (o *options) underlayFits(w *words) (err error) {
 	t := o.topology.Timing
@@ -175,7 +202,7 @@ func (o *options) underlayFits(w *words) (err error) {
 		"-sessions: there is one a domain and router":                            !t.Is("sessions", plan.SessionsSplit),
 		"-security: the routers have no MD5 keys here, and send eBGP with TTL 1": !t.Is("security", plan.SecurityTTL),
 		"-dhcp relay: the server would be a host beside a reflector":             t.Is("dhcp", plan.DHCPRelay),
-		"-one-reflector: there are none":                                         w.one,
+		"-one-reflector: there are none, or one a fabric":                        w.one,
 		"-edge bird: it has no configuration here":                               w.edge == string(topology.Bird),
 	} {
 		if wrong {

@@ -134,9 +134,39 @@ func TestParseUnderlay(t *testing.T) {
 		{"-mode", "ebgp-tor", "-edge", "bird"},
 		{"-mode", "ebgp-tor", "-hv", "bird@2"},
 		{"-only", "torcut"},
+		{"-reflectors", "hv2"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv4"},
+		{"-mode", "ebgp-tor", "-reflectors", "2"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv02"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv2,hv2"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv1,hv2,hv3"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv2", "-rr", "frr"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv2", "-one-reflector"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv2", "-dhcp", "relay"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv2", "-overlay", "evpn"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv1", "-only", "torcut"},
+		{"-mode", "ebgp-tor", "-reflectors", "hv3", "-only", "drains"},
+		{"-mode", "ebgp-tor", "-only", "rr"},
 	} {
 		if o, code := parse(args); o != nil || code != 2 {
 			t.Errorf("%v is taken", args)
+		}
+	}
+}
+
+// Some hypervisors stay with reflectors, which are somebody, as the top-of-rack routers of the
+// others are.
+func TestParseReflectors(t *testing.T) {
+	o, _ := parse([]string{"-mode", "ebgp-tor", "-reflectors", "hv2", "-rr", "bird", "-tor", "frr"})
+	if o == nil {
+		t.Fatal("refused")
+	}
+	if have := o.topology.Timing.Reflected(); !slices.Equal(have, []int{2}) || o.topology.RR[plan.B] != topology.Bird || o.topology.Tor[plan.A] != topology.FRR {
+		t.Errorf("hypervisors %v with %v, the others with %v", have, o.topology.RR, o.topology.Tor)
+	}
+	for _, name := range []string{"torcut", "rr", "spine", "spinecut", "netcut", "drains", "both"} {
+		if !slices.ContainsFunc(o.experiments, func(a experiment.Experiment) bool { return a.Name == name }) {
+			t.Errorf("no experiment %s", name)
 		}
 	}
 }

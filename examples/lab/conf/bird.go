@@ -96,12 +96,16 @@ func birdServes(w *writer, f plan.Fabric, suffix string, private bool, t Timing)
 		birdClients(w, "clients"+suffix, plan.RRPrivate4(f), "range "+plan.Private4(f).String(), 4, t, 4)
 		return
 	}
-	for n := 1; n <= plan.HVs; n++ {
+	for _, n := range t.Reflected() {
 		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic4(f), plan.HVPublic4(n, f).String(), 4, t, hvCarries(t)...)
 		birdClients(w, plan.HVName(n)+suffix, plan.RRPublic6(f), plan.HVPublic6(n, f).String(), 6, t, 6)
 	}
-	birdClients(w, plan.EdgeName+suffix, plan.RRPublic4(f), plan.EdgePublic4(f).String(), 4, t, 4)
-	birdClients(w, plan.EdgeName+suffix, plan.RRPublic6(f), plan.EdgePublic6(f).String(), 6, t, 6)
+	exit := plan.EdgeName
+	if t.Mixed() {
+		exit = plan.SpineName(f, false)
+	}
+	birdClients(w, exit+suffix, plan.RRPublic4(f), t.Exit(f, 4).String(), 4, t, 4)
+	birdClients(w, exit+suffix, plan.RRPublic6(f), t.Exit(f, 6).String(), 6, t, 6)
 }
 
 func birdHead(w *writer, id netip.Addr, t Timing, more ...string) {

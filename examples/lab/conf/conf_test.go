@@ -63,6 +63,10 @@ func TestConfigurations(t *testing.T) {
 		"tor1a.args":                  strings.Join(UnderlayArgs(routed(timing).UnderlayRouters()[0], "/run/lab/tor1a.sock", routed(timing)), "\n") + "\n",
 		"bird-tor2a.conf":             BirdTor(routed(timing).UnderlayRouters()[4], false, routed(timing)),
 		"frr-tor1b.private.conf":      FrrTor(routed(timing).UnderlayRouters()[3], routed(timing)),
+		"hv2.mixed.yaml":              Hypervisor(2, "/run/lab/hv2.sock", mixed(timing)),
+		"spinea.mixed.args":           strings.Join(UnderlayArgs(mixed(timing).UnderlayRouters()[8], "/run/lab/spinea.sock", mixed(timing)), "\n") + "\n",
+		"spinebp.mixed.args":          strings.Join(UnderlayArgs(mixed(timing).UnderlayRouters()[11], "/run/lab/spinebp.sock", mixed(timing)), "\n") + "\n",
+		"bird-rr1.mixed.conf":         BirdReflector(plan.A, false, mixed(timing)),
 		"rr1.public.args":             strings.Join(ReflectorArgs(plan.A, false, timing), "\n") + "\n",
 		"rr2.private.args":            strings.Join(ReflectorArgs(plan.B, true, timing), "\n") + "\n",
 	} {
@@ -88,6 +92,13 @@ func routed(t Timing) Timing {
 	return t
 }
 
+// mixed is the same with reflectors for hypervisor 2.
+func mixed(t Timing) Timing {
+	t = routed(t)
+	t.Stay = []int{2}
+	return t
+}
+
 // hvrouter itself must like what is written for it.
 func TestHypervisorIsValid(t *testing.T) {
 	for n := 1; n <= plan.HVs; n++ {
@@ -98,7 +109,7 @@ func TestHypervisorIsValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("hypervisor %d: %v", n, err)
 		}
-		for _, other := range []Timing{keepStale, noBFD, routed(timing), evpn(timing)} {
+		for _, other := range []Timing{keepStale, noBFD, routed(timing), mixed(timing), evpn(timing)} {
 			if _, err := config.Parse("hv.yaml", []byte(Hypervisor(n, "/run/lab/hv.sock", other)), config.TableNames{}); err != nil {
 				t.Fatalf("hypervisor %d: %v", n, err)
 			}

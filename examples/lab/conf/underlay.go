@@ -24,10 +24,18 @@ func hvNeighbors(w *writer, n int, private bool, t Timing) {
 }
 
 // UnderlayArgs are the arguments of our own router as a top-of-rack or a spine: it passes on
-// what it hears. Its BFD sessions are a process of their own, which its restarts do not touch.
+// what it hears, from and to the fabric's reflector as well if there is one. Its BFD sessions are a process of their own, which its restarts do not touch.
 func UnderlayArgs(r plan.UnderlayRouter, socket string, t Timing) []string {
 	args := []string{"-as", fmt.Sprint(r.AS), "-router-id", r.ID.String(), "-transit"}
-	return append(args, adjacent(r.Name, socket, t)...)
+	args = append(args, adjacent(r.Name, socket, t)...)
+	device := r.Fabric.Public()
+	if r.Private {
+		device = r.Fabric.Private()
+	}
+	for _, s := range t.Border(r) {
+		args = append(args, fmt.Sprintf("%s,%s,%s,%s,%s", device, s.Local, s.Peer, t.watch(r.Fabric), t.RestartTime(r.Fabric)))
+	}
+	return args
 }
 
 // adjacent are the arguments for sessions with the neighbours of a node.

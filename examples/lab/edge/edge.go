@@ -2,7 +2,8 @@
 // packages bgp, bfd, fib and ndp, without hvrouter. It announces the default routes,
 // installs what it hears, and drops paths that BFD or a link says are dead. Where the lab's
 // fabrics are routed it is the top-of-rack routers and spines, too: it speaks eBGP over
-// link-local addresses, and passes on what it hears.
+// link-local addresses, and passes on what it hears. A spine that has a reflector, too, is its client: it announces
+// to it what it hears from the racks, with its own address as next hop, and to the racks what the reflector says.
 package edge
 
 import (
@@ -234,7 +235,7 @@ func (r *router) add(s session, key string) error {
 	families := []wire.Family{s.family()}
 	c := bgp.PeerConfig{Addr: s.peer, LocalAddr: s.local, Interface: s.device, Families: families, Import: r.mine(), Export: r.export(s),
 		AddPathReceive: families, TTLSecurity: true, LinkLocal: linkLocal(s.device), MD5Key: key,
-		HoldTime: r.hold, RestartTime: s.restart}
+		HoldTime: r.hold, RestartTime: s.restart, NextHopSelf: r.transit}
 	if len(r.also) > 0 {
 		c.AddPathSend = families
 	}

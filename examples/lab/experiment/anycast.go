@@ -19,7 +19,10 @@ func anycast(run *Run) error {
 	expect := run.expect(run.Topology.Timing.Lab)
 	gateways := expect.Copies(plan.HVName(3), netip.PrefixFrom(plan.Anycast4, 32))
 	copies := map[string]int{"vm4": min(2, gateways-1), plan.EdgeName: min(2, gateways-1)}
-	if run.Topology.Timing.ToRs() { // a rack's router leads to the copy in the rack
+	switch lab := run.Topology.Timing.Lab; {
+	case lab.Mixed(): // spines lead to copies with reflectors, whose AS path is shorter
+		copies = map[string]int{"vm4": 1, plan.EdgeName: 1}
+	case lab.ToRs(): // a rack's router leads to the copy in the rack
 		copies = map[string]int{"vm4": 1, plan.EdgeName: 2}
 	}
 	for _, f := range expect.One {

@@ -88,6 +88,12 @@ func All() []Experiment {
 		{Name: "torcut", Title: "rack 1's router on fabric A falls silent", Run: torCut, When: racked, Disturbs: true},
 		{Name: "tordrain", Title: "rack 1's router on fabric A drained, stopped for 1 s, and back", Run: torDrain, When: racked, Disturbs: true},
 		{Name: "toraddr", Title: "rack 1's router on fabric A gets another link-local address, then another MAC, then both", Run: torAddress, When: racked, Disturbs: true, Extra: true},
+		{Name: "rr", Title: "kill -9 of fabric A's reflector, back after 1 s", Run: reflectorRestart, When: mixed, Disturbs: true},
+		{Name: "spine", Title: "kill -9 of fabric A's spine, back after 1 s", Run: spineRestart, When: mixed, Disturbs: true},
+		{Name: "spinecut", Title: "fabric A's spine falls silent", Run: spineCut, When: mixed, Disturbs: true},
+		{Name: "netcut", Title: "fabric A's networks fall silent, and its routers do not", Run: netCut, When: mixed, Disturbs: true},
+		{Name: "drains", Title: "HV1 and HV2 drained in turn", Run: drains, When: unlike, Disturbs: true},
+		{Name: "both", Title: "VM2 announced by HV1 and HV2 at once", Run: both, When: unlike, Disturbs: true},
 		{Name: "deadcut", Title: "silent cut of fabric A while HV1's daemon is dead", Run: deadcut, Disturbs: true},
 		{Name: "stop", Title: "kill -STOP of HV1's daemon for 5 s", Run: stop, Disturbs: true},
 		{Name: "deadport", Title: "silent cut at HV1's port while HV1's daemon is dead", Run: deadport, Disturbs: true, Extra: true},
@@ -214,7 +220,11 @@ func (run *Run) differ(lab plan.Lab) (count int, text string) {
 	for n := 1; n <= plan.HVs; n++ {
 		for _, t := range golden.HypervisorTables {
 			have, err := run.Topology.Routes(n, t)
-			count += run.compare(&b, plan.HVName(n), t, want.Hypervisor(n, t), have, err)
+			bulk := 0
+			if t == golden.HypervisorTables[0] {
+				bulk = run.Topology.Bulk
+			}
+			count += compare(&b, plan.HVName(n), t, bulk, want.Hypervisor(n, t), have, err)
 		}
 		if lab.EVPN() {
 			have, err := run.Topology.Public(n).NL.Learned(plan.OverlayDevice, plan.OverlayBridge)
@@ -227,19 +237,28 @@ func (run *Run) differ(lab plan.Lab) (count int, text string) {
 	}
 	for _, t := range golden.EdgeTables {
 		have, err := run.Topology.Nodes[plan.EdgeName].NL.Routes(t.Family, t.ID)
-		count += run.compare(&b, plan.EdgeName, t, want.Edge(t), have, err)
+		count += compare(&b, plan.EdgeName, t, 0, want.Edge(t), have, err)
+	}
+	for _, r := range lab.UnderlayRouters() {
+		for _, t := range golden.EdgeTables {
+			if len(lab.Border(r)) == 0 {
+				continue
+			}
+			have, err := run.Topology.Nodes[r.Name].NL.Routes(t.Family, t.ID)
+			bulk := 0
+			if !r.Private && t == golden.EdgeTables[0] {
+				bulk = run.Topology.Bulk
+			}
+			count += compare(&b, r.Name, t, bulk, want.Spine(r, t), have, err)
+		}
 	}
 	return count, b.String()
 }
 
-func (run *Run) compare(b *strings.Builder, node string, t golden.Table, want []string, have []nl.Route, err error) int {
+func compare(b *strings.Builder, node string, t golden.Table, bulk int, want []string, have []nl.Route, err error) int {
 	if err != nil {
 		fmt.Fprintf(b, "%s %s: %v\n", node, t, err)
 		return 1
-	}
-	bulk := 0
-	if t == golden.HypervisorTables[0] && node != plan.EdgeName {
-		bulk = run.Topology.Bulk
 	}
 	have, diff := golden.Bulk(t, have, bulk)
 	diff = append(diff, golden.Diff(want, golden.Lines(t, have))...)

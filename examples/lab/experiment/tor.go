@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"fmt"
 	"syscall"
 	"time"
 
@@ -29,14 +30,11 @@ func torCut(run *Run) error {
 		return nil
 	}
 	run.involved = []string{"hv1", plan.SpineName(plan.A, false)}
-	cut := func(cut bool) (err error) {
-		for _, d := range run.Topology.Tor(1, plan.A) {
-			if failed := run.Topology.CutRouter(plan.A, d.Node.Name, cut); failed != nil {
-				err = failed
-			}
-		}
-		return err
-	}
+	return run.silenced(1, func(cut bool) error { return run.Topology.CutRouters(plan.A, cut, run.Topology.Tor(1, plan.A)...) })
+}
+
+// silenced makes something on fabric A silent and judges the flows from and to a hypervisor.
+func (run *Run) silenced(hv int, cut func(bool) error) error {
 	var proof float64
 	results, err := run.during(run.Topology.Timing.Detection()+time.Second, func(*flow.Traffic) (err error) {
 		if proof, err = run.onFabricA(200 * time.Millisecond); err != nil {
@@ -51,9 +49,9 @@ func torCut(run *Run) error {
 		return err
 	}
 	run.proof(proof)
-	from, to := run.directions(results, 1)
-	run.gap("from HV1", from, run.cutLimit())
-	run.gap("to HV1", to, run.cutLimit())
+	from, to := run.directions(results, hv)
+	run.gap(fmt.Sprintf("from HV%d", hv), from, run.cutLimit())
+	run.gap(fmt.Sprintf("to HV%d", hv), to, run.cutLimit())
 	run.spared(results)
 	return nil
 }

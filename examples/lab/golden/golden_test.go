@@ -18,6 +18,7 @@ func TestGolden(t *testing.T) {
 	testGolden(t, "testdata/lab.txt", Expect{})
 	testGolden(t, "testdata/host128.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Guests: plan.GuestsHost}}})
 	testGolden(t, "testdata/ebgp-tor.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}})
+	testGolden(t, "testdata/mixed.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}, Stay: []int{2}}})
 	testGolden(t, "testdata/evpn.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Overlay: plan.OverlayEVPN}}})
 	testGolden(t, "testdata/netns.txt", Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeNetNS}}})
 }
@@ -38,6 +39,13 @@ func testGolden(t *testing.T, path string, x Expect) {
 	}
 	for _, t := range EdgeTables {
 		section(plan.EdgeName, t, x.Edge(t))
+	}
+	for _, r := range x.UnderlayRouters() {
+		for _, t := range EdgeTables {
+			if len(x.Border(r)) > 0 {
+				section(r.Name, t, x.Spine(r, t))
+			}
+		}
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		section("rules", Table{Family: family}, RuleLines(Rules(family, x.Variant)))
@@ -124,6 +132,8 @@ func TestBulk(t *testing.T) {
 // own prefixes by way of the fabric's router where they are routed.
 func TestLeads(t *testing.T) {
 	routed := Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}}}
+	mixed := Expect{Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}, Stay: []int{2}}}
+	mixedTor := nl.Hop{Gateway: mixed.Upstream(plan.HVName(3), plan.A, false), Link: plan.A.Public()}
 	tor := nl.Hop{Gateway: routed.Upstream(plan.HVName(2), plan.A, false), Link: plan.A.Public()}
 	vm1, vm3 := host(plan.Lab{}.Guests()[0].IPv4), host(plan.Lab{}.Guests()[2].IPv4)
 	for _, c := range []struct {
@@ -142,6 +152,10 @@ func TestLeads(t *testing.T) {
 		{routed, plan.A, host(plan.Loopback(1)), nl.Hop{Link: plan.A.Private()}, true},
 		{routed, plan.A, host(plan.Loopback(2)), nl.Hop{Link: plan.A.Private()}, false},
 		{routed, plan.A, host(plan.Anycast4), tor, false}, // another has it, too
+		{mixed, plan.A, vm1, nl.Hop{Gateway: plan.SpinePublic4(plan.A), Link: plan.A.Public()}, true},
+		{mixed, plan.A, vm3, nl.Hop{Gateway: plan.SpinePublic4(plan.A), Link: plan.A.Public()}, false},
+		{mixed, plan.A, vm1, nl.Hop{Gateway: plan.HVPublic4(2, plan.A), Link: plan.A.Public()}, false},
+		{mixed, plan.A, vm1, mixedTor, true},
 	} {
 		if have := c.x.Leads(1, c.f, c.p, c.h); have != c.want {
 			t.Errorf("%s by %v leads to hypervisor 1 over %s: %v", c.p, c.h, c.f, have)

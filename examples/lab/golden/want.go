@@ -69,12 +69,8 @@ func (x Expect) public(n int, t Table) []nl.Route {
 	def := nl.Route{Type: unix.RTN_UNICAST, Dst: netip.PrefixFrom(unspecified(v), 0), Metric: plan.GuestMetric + 1}
 	for _, f := range x.carrying(v) {
 		gw := x.Upstream(plan.HVName(n), f, false)
-		switch {
-		case gw.IsValid():
-		case v == 6:
-			gw = plan.EdgePublic6(f)
-		default:
-			gw = plan.EdgePublic4(f)
+		if !gw.IsValid() {
+			gw = x.Exit(f, v)
 		}
 		def.Hops = append(def.Hops, nl.Hop{Gateway: gw, Link: f.Public()})
 	}
@@ -102,7 +98,7 @@ func (x Expect) private(n int, self netip.Addr) []nl.Route {
 		for _, f := range plan.Fabrics {
 			gw := x.Upstream(plan.HVName(n), f, true)
 			if !gw.IsValid() {
-				gw = plan.HVPrivate4(m, f)
+				gw = x.PrivateHop(m, f)
 			}
 			r.Hops = append(r.Hops, nl.Hop{Gateway: gw, Link: f.Private()})
 		}
@@ -187,10 +183,15 @@ func (x Expect) remote(node string, p netip.Prefix, hvs []int) nl.Route {
 	return r
 }
 
-// gateways are those of one fabric.
+// gateways are those of one fabric. From a network of the fabric those who are on it are
+// nearer than those behind the spine.
 func (x Expect) gateways(node string, p netip.Prefix, hvs []int, f plan.Fabric) (out []netip.Addr) {
 	if up := x.Upstream(node, f, false); up.IsValid() {
 		return []netip.Addr{up}
+	}
+	hvs = slices.DeleteFunc(slices.Clone(hvs), x.Routed)
+	if len(hvs) == 0 {
+		return []netip.Addr{x.Exit(f, familyOf(p))}
 	}
 	if slices.Contains(x.One, f) {
 		hvs = hvs[:1]

@@ -56,7 +56,7 @@ func All() []Config {
 }
 
 // Extra are configurations that are no choice of the plan.
-var Extra = []string{"-one-reflector", "-one-reflector -rr bird"}
+var Extra = []string{"-one-reflector", "-one-reflector -rr bird", "-mode " + plan.ModeEBGPToR + " -reflectors hv2"}
 
 func choices() []string {
 	var rest []string

@@ -12,6 +12,8 @@ type Lab struct {
 	Variant
 	// PerHV is how many guests each hypervisor has besides the four; see [Lab.Load].
 	PerHV int
+	// Stay lists the hypervisors that have reflectors although there are top-of-rack routers.
+	Stay []int
 	// Away says of guests, by number, which hypervisor they have moved to.
 	Away map[int]int
 }

@@ -128,6 +128,44 @@ spinea internet fe80::ff:fe00:1f02 fe80::ff:fe00:1f01 internet 65200
 	}
 }
 
+// Which hypervisors have what where some stay with reflectors, and how they are joined.
+func TestMixed(t *testing.T) {
+	l := Lab{Variant: Variant{Mode: ModeEBGPToR}, Stay: []int{2}}
+	var b strings.Builder
+	for n := 1; n <= HVs; n++ {
+		fmt.Fprintln(&b, HVName(n), l.Routed(n), l.HVAS(n), l.HVSessions(n), l.Uplinks(n, A), l.Hops(n, A), l.PrivateHop(n, B))
+	}
+	for _, r := range l.UnderlayRouters() {
+		if r.Rack == 0 {
+			fmt.Fprintln(&b, r.Name, r.AS, l.Border(r), len(l.Adjacencies(r.Name)))
+		} else if len(l.Border(r)) > 0 || len(l.Adjacencies(r.Name)) != 2 {
+			fmt.Fprintln(&b, r.Name, l.Adjacencies(r.Name))
+		}
+	}
+	fmt.Fprintln(&b, l.Exit(A, 4), l.Exit(B, 6), Lab{}.Exit(A, 4), Lab{}.Exit(B, 6))
+	const want = `hv1 true 65001 4 [fe80::ff:fe00:1101 fe80::ff:fe00:2101] [fe80::ff:fe00:1102] 172.22.15.210
+hv2 false 65000 6 [198.51.100.102 2001:db8:c633:6400::2 172.22.15.102] [198.51.100.110 2001:db8:c633:6400::10] 172.22.15.202
+hv3 true 65003 4 [fe80::ff:fe00:1301 fe80::ff:fe00:2301] [fe80::ff:fe00:1302] 172.22.15.210
+spinea 65000 [{198.51.100.110 198.51.100.126} {2001:db8:c633:6400::10 2001:db8:c633:6400::26}] 3
+spineap 65000 [{172.22.15.110 172.22.15.126}] 2
+spineb 65000 [{198.51.100.210 198.51.100.226} {2001:db8:c633:6401::10 2001:db8:c633:6401::26}] 3
+spinebp 65000 [{172.22.15.210 172.22.15.226}] 2
+198.51.100.110 2001:db8:c633:6401::10 198.51.100.1 2001:db8:c633:6401::ff
+`
+	if b.String() != want {
+		t.Errorf("have\n%swant\n%s", b.String(), want)
+	}
+	for _, stay := range [][]int{nil, {1}, {1, 3}} {
+		l.Stay = stay
+		if !slices.Equal(l.Reflected(), stay) || l.Mixed() != (len(stay) > 0) {
+			t.Errorf("hypervisors %v stay: %v have reflectors, mixed %v", stay, l.Reflected(), l.Mixed())
+		}
+	}
+	if l := (Lab{}); l.Mixed() || l.Routed(1) || len(l.Reflected()) != HVs {
+		t.Error("the published lab has top-of-rack routers")
+	}
+}
+
 func TestGuests(t *testing.T) {
 	var b strings.Builder
 	for _, g := range (Lab{}).Guests() {

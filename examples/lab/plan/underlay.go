@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ func Rack(n int) int { return min(n, Racks) }
 
 // Routed reports whether hypervisor n has top-of-rack routers and routed fabrics; otherwise it
 // has two networks and their reflectors.
-func (l Lab) Routed(n int) bool { return l.ToRs() }
+func (l Lab) Routed(n int) bool { return l.ToRs() && !slices.Contains(l.Stay, n) }
 
 // ToRs reports whether there are routed fabrics, and with them the edge router.
 func (l Lab) ToRs() bool { return l.Is("mode", ModeEBGPToR) }
@@ -72,7 +73,7 @@ func (l Lab) UnderlayRouters() (out []UnderlayRouter) {
 			for _, private := range []bool{false, true} {
 				r := UnderlayRouter{TorName(rack, f, private), f, private, rack, uint32(65000 + 10*rack + int(f) + 1), v4(0, 0, 2, 10*rack+int(f)+1)}
 				if rack > Racks {
-					r = UnderlayRouter{SpineName(f, private), f, private, 0, 65100, v4(0, 0, 3, int(f)+1)}
+					r = UnderlayRouter{SpineName(f, private), f, private, 0, l.spineAS(), v4(0, 0, 3, int(f)+1)}
 				}
 				if private {
 					r.ID = r.ID.Next().Next().Next().Next()
@@ -202,7 +203,7 @@ func (l Lab) Uplinks(n int, f Fabric) (out []netip.Addr) {
 }
 
 // Hops lists the addresses that next hops of hypervisor n name on a fabric's public network: of
-// the other hypervisors, or of the router.
+// the other hypervisors, of the spine, or of the router.
 func (l Lab) Hops(n int, f Fabric) (out []netip.Addr) {
 	if up := l.Upstream(HVName(n), f, false); up.IsValid() {
 		return []netip.Addr{up}
@@ -211,6 +212,9 @@ func (l Lab) Hops(n int, f Fabric) (out []netip.Addr) {
 		if m != n {
 			out = append(out, HVPublic4(m, f), HVPublic6(m, f))
 		}
+	}
+	if l.Mixed() {
+		out = append(out, SpinePublic4(f), SpinePublic6(f))
 	}
 	return out
 }

@@ -55,6 +55,9 @@ func (top *Topology) Watched(d *Daemon) (count int) {
 		return count
 	}
 	sides := top.Timing.Sides()
+	if len(adjacencies) > 0 { // a spine, which has one fabric
+		sides = []plan.Fabric{adjacencies[0].Fabric}
+	}
 	each := (numbered + len(top.Timing.IPv4Only)) / len(sides)
 	for _, f := range sides {
 		if !top.notices(d, f) {

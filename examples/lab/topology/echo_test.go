@@ -33,3 +33,14 @@ func TestWatched(t *testing.T) {
 		}
 	}
 }
+
+// Where both are there: a spine has neighbours, and sessions with one reflector.
+func TestWatchedMixed(t *testing.T) {
+	w := &Topology{Options: Options{Timing: conf.Timing{BFD: 100 * time.Millisecond, Multiplier: 5,
+		Lab: plan.Lab{Variant: plan.Variant{Mode: plan.ModeEBGPToR}, Stay: []int{2}}}}}
+	for name, sessions := range map[string]int{plan.HVName(1): 4, plan.HVName(2): 6, plan.SpineName(plan.B, false): 5, plan.SpineName(plan.A, true): 3, plan.EdgeName: 2} {
+		if have := w.Watched(&Daemon{Node: &Node{Name: name}, Kind: Self, Sessions: sessions}); have != sessions {
+			t.Errorf("%s has %d BFD sessions, want %d", name, have, sessions)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func Build(o Options) (*Topology, error) {
 	w := &Topology{Options: o, Nodes: map[string]*Node{}, Fabrics: map[plan.Fabric]*Node{}, ports: map[plan.Fabric][]port{}}
 	w.Timing.NoBFD, w.Timing.IPv4Only = w.Lacking(Kind.BFD), w.Lacking(Kind.IPv6)
 	w.Timing.KeepStale = w.Lacking(Kind.Flushes)
-	for _, step := range []func() error{w.fabrics, w.hypervisors, w.reflectors, w.routers, w.edge, w.cables, w.guests, w.further, w.settle} {
+	for _, step := range []func() error{w.fabrics, w.hypervisors, w.reflectors, w.routers, w.borders, w.edge, w.cables, w.guests, w.further, w.settle} {
 		if err := step(); err != nil {
 			return w, err
 		}

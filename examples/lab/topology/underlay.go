@@ -2,7 +2,9 @@ package topology
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"github.com/hyperfib/hyperfib/examples/lab/conf"
@@ -22,6 +24,23 @@ func (top *Topology) routers() error {
 			return err
 		}
 		if err := sandbox.Sysctl(n.Path, "net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// borders join the spines with the networks of hypervisors that have reflectors.
+func (top *Topology) borders() error {
+	for _, r := range top.Timing.UnderlayRouters() {
+		if len(top.Timing.Border(r)) == 0 {
+			continue
+		}
+		public4, public6, private4 := plan.SpinePublic4(r.Fabric), plan.SpinePublic6(r.Fabric), netip.Addr{}
+		if r.Private {
+			public4, public6, private4 = netip.Addr{}, netip.Addr{}, plan.SpinePrivate4(r.Fabric)
+		}
+		if err := top.uplinks(top.Nodes[r.Name], r.Fabric, public4, public6, private4); err != nil {
 			return err
 		}
 	}
@@ -56,11 +75,29 @@ func (top *Topology) cables() error {
 	return nil
 }
 
-// CutRouter makes a router of a routed fabric silent, or not: all of its cables, without a
+// CutRouters makes routers of a routed fabric silent, or not: all of their cables, without a
 // loss of carrier.
-func (top *Topology) CutRouter(f plan.Fabric, node string, cut bool) error {
-	for _, a := range top.Timing.Adjacencies(node) {
-		if err := top.cutPort(f, node+"."+a.Link, cut); err != nil {
+func (top *Topology) CutRouters(f plan.Fabric, cut bool, daemons ...*Daemon) error {
+	for _, d := range daemons {
+		for _, p := range top.ports[f] {
+			if !strings.HasPrefix(p.name, d.Node.Name+".") {
+				continue
+			}
+			if err := top.cutPort(f, p.name, cut); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CutNetworks makes the two networks of a fabric silent, or not, and leaves its routers alone.
+func (top *Topology) CutNetworks(f plan.Fabric, cut bool) error {
+	for _, p := range top.ports[f] {
+		if p.far != "" {
+			continue
+		}
+		if err := top.cutPort(f, p.name, cut); err != nil {
 			return err
 		}
 	}
@@ -147,10 +184,20 @@ func (top *Topology) underlayRouter(r plan.UnderlayRouter) *Daemon {
 		return d.Signal(syscall.SIGUSR2)
 	}
 	if r.Rack == 0 {
-		d.Sessions = len(top.Timing.Adjacencies(r.Name))
+		d.Sessions = len(top.Timing.Adjacencies(r.Name)) + len(top.Timing.Border(r))
 		d.peers = func() ([]Peer, error) { return edgePeers(socket) }
 	}
 	return d
+}
+
+// Spine returns the daemons of a fabric's spine, one a VRF.
+func (top *Topology) Spine(f plan.Fabric) []*Daemon {
+	return []*Daemon{top.Daemon(plan.SpineName(f, false)), top.Daemon(plan.SpineName(f, true))}
+}
+
+// Reflector returns the daemons of a fabric's reflector that ours or BIRD is, one a domain.
+func (top *Topology) Reflector(f plan.Fabric) []*Daemon {
+	return []*Daemon{top.Daemon(plan.RRName(f) + ".public"), top.Daemon(plan.RRName(f) + ".private")}
 }
 
 // Tor returns the daemons of the top-of-rack router of a rack on a fabric, one a VRF.
