@@ -41,7 +41,15 @@ func spineCut(run *Run) error {
 	}
 	spine := run.Topology.Spine(plan.A)
 	run.involved = []string{spine[0].Name, "hv1", "hv2"}
-	return run.silenced(1, func(cut bool) error { return run.Topology.CutRouters(plan.A, cut, spine...) })
+	return run.silenced(1, run.passedOn(), func(cut bool) error { return run.Topology.CutRouters(plan.A, cut, spine...) })
+}
+
+// passedOn is the longest gap that a cut may cause of which some hear from others.
+func (run *Run) passedOn() float64 {
+	if !run.familiar() {
+		return -1 // how long they keep a change to themselves is theirs
+	}
+	return run.cutLimit()
 }
 
 // netCut makes the two networks of fabric A silent: those with reflectors notice by BFD, and so
@@ -51,7 +59,7 @@ func netCut(run *Run) error {
 		return nil
 	}
 	run.involved = []string{plan.SpineName(plan.A, false), "hv1", "hv2"}
-	return run.silenced(run.Topology.Timing.Reflected()[0], func(cut bool) error { return run.Topology.CutNetworks(plan.A, cut) })
+	return run.silenced(run.Topology.Timing.Reflected()[0], run.passedOn(), func(cut bool) error { return run.Topology.CutNetworks(plan.A, cut) })
 }
 
 // drains drains HV1 and HV2 in turn, which both have a copy of the anycast address, and looks which one
@@ -186,7 +194,7 @@ func both(run *Run) error {
 		return err
 	}
 	var wrong []string
-	said := ""
+	said, shared := "", 0
 	for _, c := range []struct{ reflected, routed, wins int }{
 		{100, 100, reflected}, {100, 200, reflected}, {200, 100, reflected}, {50, 100, routed}, {0, 50, routed},
 	} {
@@ -204,6 +212,7 @@ func both(run *Run) error {
 				wrong = append(wrong, fmt.Sprintf("%s: LOCAL_PREF %d with reflectors, %d with top-of-rack routers: spines lead to %v, want %v", p, c.reflected, c.routed, have, want))
 			}
 		}
+		shared = max(shared, run.rackHops(routed, netip.PrefixFrom(g.IPv4, 32)))
 		said += fmt.Sprintf("%d/%d HV%d, ", c.reflected, c.routed, c.wins)
 	}
 	err = errors.Join(run.router("guest", "move", g.Name, "-down", "-api", run.Topology.API(away)),
@@ -214,5 +223,20 @@ func both(run *Run) error {
 	}
 	run.value("routes of spines that lead to the other one", float64(len(wrong)), 0, "",
 		"LOCAL_PREF with reflectors/with top-of-rack routers, and who wins: "+strings.TrimSuffix(said, ", "), strings.Join(wrong, "\n"))
+	if shared > 0 {
+		run.value("next hops of the rack's router on fabric A", float64(shared), -1, "", "the most: the hypervisor's own path and the spine's are equal", "")
+	}
 	return nil
+}
+
+// rackHops counts the next hops that the router of a hypervisor's rack on fabric A has to a prefix; 0 where
+// they are in another table.
+func (run *Run) rackHops(hv int, p netip.Prefix) int {
+	routes, _ := run.Topology.Nodes[plan.TorName(plan.Rack(hv), plan.A, false)].NL.Routes(golden.EdgeTables[0].Family, plan.TablePublic)
+	for _, r := range routes {
+		if r.Dst == p {
+			return len(r.Hops)
+		}
+	}
+	return 0
 }

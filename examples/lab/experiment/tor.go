@@ -30,11 +30,12 @@ func torCut(run *Run) error {
 		return nil
 	}
 	run.involved = []string{"hv1", plan.SpineName(plan.A, false)}
-	return run.silenced(1, func(cut bool) error { return run.Topology.CutRouters(plan.A, cut, run.Topology.Tor(1, plan.A)...) })
+	return run.silenced(1, run.cutLimit(), func(cut bool) error { return run.Topology.CutRouters(plan.A, cut, run.Topology.Tor(1, plan.A)...) })
 }
 
-// silenced makes something on fabric A silent and judges the flows from and to a hypervisor.
-func (run *Run) silenced(hv int, cut func(bool) error) error {
+// silenced makes something on fabric A silent and judges the flows from and to a hypervisor by
+// their longest gap.
+func (run *Run) silenced(hv int, limit float64, cut func(bool) error) error {
 	var proof float64
 	results, err := run.during(run.Topology.Timing.Detection()+time.Second, func(*flow.Traffic) (err error) {
 		if proof, err = run.onFabricA(200 * time.Millisecond); err != nil {
@@ -50,8 +51,8 @@ func (run *Run) silenced(hv int, cut func(bool) error) error {
 	}
 	run.proof(proof)
 	from, to := run.directions(results, hv)
-	run.gap(fmt.Sprintf("from HV%d", hv), from, run.cutLimit())
-	run.gap(fmt.Sprintf("to HV%d", hv), to, run.cutLimit())
+	run.gap(fmt.Sprintf("from HV%d", hv), from, limit)
+	run.gap(fmt.Sprintf("to HV%d", hv), to, limit)
 	run.spared(results)
 	return nil
 }
