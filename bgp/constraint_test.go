@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,5 +156,91 @@ func TestMembershipWait(t *testing.T) {
 		if k := sent(); k != 1 {
 			t.Errorf("%d routes sent", k)
 		}
+	})
+}
+
+// TestMembershipsComplete: a router that has restarted says what it wants, and that this is all, before it has anything
+// else to say and while it waits for its peer, which may wait for that. It sends what it originates whatever the peer asks
+// for, and waits for the routes of the peer alone.
+func TestMembershipsComplete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const red = wire.ExtCommunity(0x0002fde800000064)
+		fams := []wire.Family{wire.L2VPNEVPN, wire.RTConstrain}
+		n := &bgptest.Network{}
+		a := run(t, n, addr1, Config{GracefulRestart: GracefulRestart{Enabled: true, Restarting: true, ForwardingPreserved: true}})
+		if err := a.Table().Originate(guestRoute(t, 1, red)); err != nil {
+			t.Fatal(err)
+		}
+		wants := wire.NewMembership(65000, red)
+		if err := a.Table().Originate(rib.LocalPath{Membership: &wants}); err != nil {
+			t.Fatal(err)
+		}
+		a.peer(PeerConfig{Addr: addr2, Passive: true, Families: fams, IgnoreMemberships: true})
+		conn, err := n.Dialer(addr2)(t.Context(), netip.AddrPort{}, netip.AddrPortFrom(addr1, Port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		var mu sync.Mutex
+		var heard []string
+		go func() {
+			for {
+				header := make([]byte, wire.HeaderLen)
+				if _, err := io.ReadFull(conn, header); err != nil {
+					return
+				}
+				body := make([]byte, int(header[16])<<8+int(header[17])-wire.HeaderLen)
+				if _, err := io.ReadFull(conn, body); err != nil {
+					return
+				}
+				if header[18] != byte(wire.TypeUpdate) {
+					continue
+				}
+				u, err := wire.ParseUpdate(body, wire.Options{AS4: true, IBGP: true})
+				word := fmt.Sprint(u.MPReach.Family, err)
+				if f, ok := u.EndOfRIB(); ok {
+					word = fmt.Sprintf("End-of-RIB %v", f)
+				} else if err == nil {
+					word = u.MPReach.Family.String()
+				}
+				mu.Lock()
+				heard = append(heard, word)
+				mu.Unlock()
+			}
+		}()
+		send := func(b []byte) {
+			t.Helper()
+			if _, err := conn.Write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect := func(what string, want ...string) {
+			t.Helper()
+			settle(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(heard, want) {
+				t.Errorf("%s: heard %q, want %q", what, heard, want)
+			}
+			heard = nil
+		}
+		o := wire.Open{AS: 65000, HoldTime: 90 * time.Second, ID: addr2, Capabilities: wire.Capabilities{Families: fams, AS4: true,
+			GracefulRestart: &wire.GracefulRestart{Time: time.Minute}}}
+		send(o.Append(nil))
+		send(wire.AppendKeepalive(nil))
+		expect("with the session", "rt-constrain", "evpn")
+		a.MembershipsComplete()
+		a.MembershipsComplete()
+		expect("with all memberships", "End-of-RIB rt-constrain")
+		if !a.Restarting() {
+			t.Error("it waits no more")
+		}
+		send(wire.AppendEndOfRIB(nil, wire.L2VPNEVPN))
+		expect("what the peer asks for is not waited for")
+		if a.Restarting() {
+			t.Error("it still waits")
+		}
+		a.InventoryComplete()
+		expect("with everything", "End-of-RIB evpn")
 	})
 }

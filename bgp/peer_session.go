@@ -227,7 +227,11 @@ func (p *peer) sessionUp(now time.Time, id fsm.ConnID) {
 	}
 	sess.noteMissing(p.info.config())
 	p.paths.up(now, &s.neg)
-	p.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Up(p.key, &s.neg) })
+	n := s.neg
+	if p.info.config().IgnoreMemberships {
+		n.Families = n.Families.Without(wire.RTConstrain)
+	}
+	p.env.restart.note(func(d *fsm.Deferral[PeerKey]) { d.Up(p.key, &n) })
 }
 
 // sessionDown ends the session.

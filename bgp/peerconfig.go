@@ -135,6 +135,10 @@ type PeerConfig struct {
 	// DefaultMembership sends the peer no route target membership but the default one, which the table must have
 	// (rib.LocalPath): we want all that the peer has. Without it the peer is sent what our others want. Soft.
 	DefaultMembership bool
+	// IgnoreMemberships sends the peer all of our EVPN routes, whatever route targets it asks for, and does not wait
+	// for what it asks, nor for that before best paths are selected. It is for a router that reflects nothing: its own routes
+	// are few, and a reflector that takes the family and asks for too little costs them nothing then.
+	IgnoreMemberships bool
 	// NextHopSelf sets the next hop of what we announce to our address of the
 	// session. Paths that we originate have it anyway unless they bring one.
 	// Soft.

@@ -58,7 +58,7 @@ func (s *session) open(cfg *PeerConfig, notify func()) (err error) {
 		return err
 	}
 	s.in = s.paths.in
-	if s.neg.Families.Has(wire.RTConstrain) {
+	if s.neg.Families.Has(wire.RTConstrain) && !cfg.IgnoreMemberships {
 		s.members = s.since.Add(membershipWait)
 	}
 	s.out, err = s.in.NewOut(s.outConfig(cfg, notify))
@@ -97,7 +97,7 @@ func (s *session) outConfig(cfg *PeerConfig, notify func()) rib.OutConfig {
 		Families: n.Families, AddPath: n.AddPathSend, AddPathLimit: cfg.AddPathLimit,
 		AS4: n.AS4, ExtendedMessages: n.ExtendedMessage, ExtendedNextHop: n.IPv6NextHop,
 		LongLived: len(n.Remote.LongLived) > 0, PeerRestarting: n.Remote.GracefulRestart != nil && n.Remote.GracefulRestart.Restarting,
-		NextHopSelf: cfg.NextHopSelf, DefaultMembership: cfg.DefaultMembership, Export: s.exports(cfg), Default: cfg.Default,
+		NextHopSelf: cfg.NextHopSelf, DefaultMembership: cfg.DefaultMembership, IgnoreMemberships: cfg.IgnoreMemberships, Export: s.exports(cfg), Default: cfg.Default,
 		Notify: notify,
 	}
 	c.NextHop4, c.NextHop6 = nextHops(cfg, s.conn.local.Addr(), n.IPv6NextHop)

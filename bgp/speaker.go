@@ -306,6 +306,15 @@ func (s *Speaker) InventoryComplete() {
 	s.settle()
 }
 
+// MembershipsComplete declares that all route target memberships have been originated that the peers need of the
+// start, of a speaker that passes none on from peer to peer. End-of-RIB of wire.RTConstrain does not wait for
+// InventoryComplete and the end of our restart then: a peer that waits for it before it sends EVPN routes, while we wait
+// for their End-of-RIB, would be waited for in vain.
+func (s *Speaker) MembershipsComplete() {
+	s.env.table.MembershipsComplete()
+	s.settle()
+}
+
 // Restarting reports whether the speaker's own graceful restart is still going on:
 // the R bit is set and End-of-RIB is awaited.
 func (s *Speaker) Restarting() bool { return s.env.restart.active() }

@@ -19,9 +19,16 @@ type dump struct {
 type refresh struct{ wanted, enhanced bool }
 
 // current returns the family under way.
-func (d *dump) current() wire.Family {
+func (d *dump) current() wire.Family { return firstOf(d.families) }
+
+// firstOf returns which of some families is sent first: route target constraint, since the peer may send no EVPN routes
+// before it has that.
+func firstOf(some wire.FamilySet) wire.Family {
+	if some.Has(wire.RTConstrain) {
+		return wire.RTConstrain
+	}
 	for _, f := range families {
-		if d.families.Has(f) {
+		if some.Has(f) {
 			return f
 		}
 	}
@@ -319,7 +326,7 @@ const (
 
 // eorDue reports whether End-of-RIB comes next.
 func (o *Out) eorDue() bool {
-	if o.eor == eorSent || o.t.deferred || o.t.held || o.marked() == 0 {
+	if o.eor == eorSent || o.marked() == 0 {
 		return false
 	}
 	if o.eor == eorFresh {

@@ -121,7 +121,7 @@ func (s *constraintState) begin(in *In, c *OutConfig) {
 
 // constrained reports whether EVPN routes are sent only to who wants them.
 func (c *OutConfig) constrained() bool {
-	return c.Families.Has(wire.RTConstrain) && c.Families.Has(wire.L2VPNEVPN)
+	return c.Families.Has(wire.RTConstrain) && c.Families.Has(wire.L2VPNEVPN) && !c.IgnoreMemberships
 }
 
 // ConstraintKnown says that the peer has announced all route target memberships that it has: its End-of-RIB of
@@ -191,10 +191,18 @@ func (o *Out) dumpDifference(id destID, a advert) {
 	}
 }
 
-// marked returns the families whose End-of-RIB is due: that of EVPN is not before ready.
+// marked returns the families whose End-of-RIB is due: that of EVPN is not before ready, and that of route target
+// constraint alone before the table has converged and all is originated, if it needs not wait for that.
 func (o *Out) marked() wire.FamilySet {
+	due := o.unmarked
 	if o.g.constrained && !o.constraint.ready {
-		return o.unmarked.Without(wire.L2VPNEVPN)
+		due = due.Without(wire.L2VPNEVPN)
 	}
-	return o.unmarked
+	switch {
+	case !o.t.deferred && !o.t.held:
+		return due
+	case o.t.members:
+		return due & wire.Families(wire.RTConstrain)
+	}
+	return 0
 }

@@ -15,6 +15,7 @@ type groupKey struct {
 	as4, long, mixed  bool            // AS4, ExtendedMessages, ExtendedNextHop
 	longLived, self   bool            // LongLived; NextHopSelf, or an eBGP peer
 	defaultOnly       bool            // DefaultMembership
+	ignore            bool            // IgnoreMemberships
 	nextHop           [2]wire.NextHop // NextHop4 and NextHop6
 	external, client  bool            // an eBGP peer; a route reflector client
 	as                uint32          // of an eBGP peer
@@ -26,7 +27,7 @@ type groupKey struct {
 func keyOf(in *In, c OutConfig) groupKey {
 	k := groupKey{families: c.Families, addPath: c.AddPath & c.Families, limit: c.AddPathLimit,
 		as4: c.AS4, long: c.ExtendedMessages, mixed: c.ExtendedNextHop, longLived: c.LongLived,
-		self: c.NextHopSelf || in.external, defaultOnly: c.DefaultMembership, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
+		self: c.NextHopSelf || in.external, defaultOnly: c.DefaultMembership, ignore: c.IgnoreMemberships, nextHop: [2]wire.NextHop{c.NextHop4, c.NextHop6},
 		external: in.external, client: in.client}
 	if in.external {
 		k.as, k.ebgp = in.as, in.ebgp.exportKey()
@@ -111,7 +112,8 @@ func (t *Table) groupFor(in *In, c OutConfig) *group {
 	}
 	t.groups = append(t.groups, g)
 	t.readers = append(t.readers, &g.reader)
-	for _, fam := range key.families.Slice() {
+	for left := key.families; left != 0; left = left.Without(firstOf(left)) {
+		fam := firstOf(left)
 		for id := t.prefixes.next(fam, 0); id != 0; id = t.prefixes.next(fam, id+1) {
 			if !g.originatesAt(id) {
 				g.put(t, id)

@@ -41,6 +41,9 @@ type OutConfig struct {
 	// reflector that has asked for everything need not pass on what others ask for. It is what Junos calls
 	// advertise-default.
 	DefaultMembership bool
+	// IgnoreMemberships sends the peer all EVPN routes, also those with route targets that it has not asked for, and
+	// does not wait for what it asks.
+	IgnoreMemberships bool
 	// Export decides on every path that is to be sent; nil accepts all. Sessions share
 	// an update group only if their Export is the same func value.
 	Export Policy

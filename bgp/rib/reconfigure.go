@@ -24,7 +24,7 @@ func (o *Out) Reconfigure(c OutConfig) error {
 	}
 	old, key := o.g, keyOf(o.in, c)
 	if key.families != old.key.families || key.addPath != old.key.addPath || key.as4 != old.key.as4 ||
-		key.long != old.key.long || key.mixed != old.key.mixed || key.external != old.key.external {
+		key.ignore != old.key.ignore || key.long != old.key.long || key.mixed != old.key.mixed || key.external != old.key.external {
 		return errors.New("rib: what was negotiated cannot change within a session")
 	}
 	o.notify = c.Notify

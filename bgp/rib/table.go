@@ -52,6 +52,7 @@ type Table struct {
 	allMED    bool   // AlwaysCompareMED
 	deferred  bool   // no best path is selected yet (RFC 4724, Section 4.1)
 	held      bool   // End-of-RIB waits for the inventory
+	members   bool   // that of route target constraint waits for nothing: MembershipsComplete was called
 
 	prefixes
 	paths        slab[path]   // by number
@@ -174,6 +175,19 @@ func (t *Table) InventoryComplete() {
 	t.release()
 }
 
+// MembershipsComplete declares that all route target memberships have been originated that the peers need of this
+// start, and that none that comes from peers goes on to others, as a reflector would have it. End-of-RIB of
+// wire.RTConstrain follows them at once then, whatever Config.Deferred and Config.HoldEndOfRIB keep back: a peer may send
+// no EVPN routes before it (RFC 4684, Section 6), while we wait for its End-of-RIB of those.
+func (t *Table) MembershipsComplete() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.members {
+		t.members = true
+		t.mark()
+	}
+}
+
 // release lets End-of-RIB markers and converged events follow what is dirty now.
 func (t *Table) release() {
 	if t.deferred {
@@ -182,12 +196,16 @@ func (t *Table) release() {
 	for _, w := range t.watchers {
 		w.converge()
 	}
-	if t.held {
-		return
+	if !t.held {
+		t.mark()
 	}
+}
+
+// mark lets End-of-RIB markers that are due follow what is dirty now.
+func (t *Table) mark() {
 	for _, g := range t.groups {
 		for _, o := range g.members {
-			if o.eor != eorSent {
+			if o.unmarked != 0 {
 				o.eor = eorFresh
 			}
 			o.wake()

@@ -48,6 +48,13 @@ type overlayLAN struct {
 }
 
 func newOverlayLAN(t *testing.T) *overlayLAN {
+	l := newOverlayNet(t)
+	l.reflect()
+	return l
+}
+
+// newOverlayNet is the network without a reflector.
+func newOverlayNet(t *testing.T) *overlayLAN {
 	if testing.Short() {
 		t.Skip("needs network namespaces and seconds; not with -short")
 	}
@@ -55,14 +62,19 @@ func newOverlayLAN(t *testing.T) *overlayLAN {
 	l.hub.IP("link add lan type bridge mcast_snooping 0")
 	l.hub.IP("link set lan up")
 	l.join(l.rr, 126)
+	return l
+}
+
+// reflect starts the reflector of ours, with more options.
+func (l *overlayLAN) reflect(options ...string) {
+	l.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	cmd := l.rr.Command(self, "-as", "65000", "-router-id", "172.22.15.126", "-listen", "172.22.15.126:179", "-clients", "172.22.15.0/24", "-bfd", "100ms,20", "-evpn", "-cold")
+	cmd := l.rr.Command(self, append([]string{"-as", "65000", "-router-id", "172.22.15.126", "-listen", "172.22.15.126:179", "-clients", "172.22.15.0/24", "-bfd", "100ms,20", "-evpn", "-cold"}, options...)...)
 	cmd.Env = append(os.Environ(), "ROUTEREFLECTOR_MAIN=1", "GORACE=atexit_sleep_ms=0")
 	l.start(cmd, "reflector")
-	return l
 }
 
 // start starts a program, which dies with the test.
@@ -101,12 +113,15 @@ type vm struct {
 }
 
 // hypervisor starts one of ours.
-func (l *overlayLAN) hypervisor(no int) *host {
+func (l *overlayLAN) hypervisor(no int) *host { return l.hypervisorWith(no, evpnConfig) }
+
+// hypervisorWith starts one of ours with a configuration of its own.
+func (l *overlayLAN) hypervisorWith(no int, text string) *host {
 	h := &host{t: l.t, dir: l.t.TempDir(), hv: nstest.New(l.t, fmt.Sprint("hv", no))}
 	l.join(h.hv, no)
 	h.hv.IP("link add name loopback type bridge")
 	h.hv.IP("link set dev loopback up")
-	h.write("hv.yaml", strings.ReplaceAll(evpnConfig, "NO", fmt.Sprint(no)))
+	h.write("hv.yaml", strings.ReplaceAll(text, "NO", fmt.Sprint(no)))
 	l.t.Cleanup(h.end)
 	h.run()
 	return h

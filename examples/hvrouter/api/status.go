@@ -96,6 +96,9 @@ type EVPNStatus struct {
 	Withheld  int `json:"withheld"`
 	Imported  int `json:"imported"`
 	Unused    int `json:"unused"`
+	// Imports are the route targets of which what is imported has one. Of peers with route target constraint they are
+	// what is asked for.
+	Imports []string `json:"imports"`
 	// Moves counts, since the overlay is there and by kind (claimed, superseded, returned), what became of the MACs of
 	// guests that are here.
 	Moves map[string]uint64 `json:"moves"`

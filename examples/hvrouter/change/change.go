@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hyperfib/hyperfib/bgp"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -91,6 +93,9 @@ func (d *differ) families(was, now config.Domain) {
 		sessions, _ := c.SessionsOf(dom)
 		for _, r := range sessions {
 			for _, f := range r.Families {
+				if f == config.RTConstrain {
+					continue // without it there are more routes
+				}
 				if one := (carried{r.Interface, f}); !slices.Contains(list, one) {
 					list = append(list, one)
 				}
@@ -227,13 +232,19 @@ func hard(oldConfig, newConfig *config.Config, oldSession, newSession config.Ref
 	if oldSession.MD5 != "" || newSession.MD5 != "" {
 		md5 = "md5"
 	}
+	routes := func(p bgp.PeerConfig) []wire.Family {
+		return slices.DeleteFunc(slices.Clone(p.Families), func(f wire.Family) bool { return f == wire.RTConstrain })
+	}
 	list := []difference{
-		{"AS", "as", old.AS, new.AS}, {"port", "bgp.port", old.Port, new.Port}, {"families", "families", old.Families, new.Families},
+		{"AS", "as", old.AS, new.AS}, {"port", "bgp.port", old.Port, new.Port}, {"families", "families", routes(old), routes(new)},
 		{"hold time", "bgp.hold-time", old.HoldTime, new.HoldTime}, {"MD5 key", md5, old.MD5Key, new.MD5Key},
 		{"TTL security", ttl, old.TTLSecurity, new.TTLSecurity},
 		{"local AS", "local-as", old.EBGP.LocalAS, new.EBGP.LocalAS}, {"role", "role", old.EBGP.Role, new.EBGP.Role}, {"strictness of the role", "role-strict", old.RoleStrict, new.RoleStrict},
 		{"hops", "multihop", old.Multihop, new.Multihop},
 		{"ADD-PATH reception", "bgp.add-path", old.AddPathReceive != nil, new.AddPathReceive != nil},
+	}
+	if slices.Equal(routes(old), routes(new)) { // otherwise it follows from EVPN
+		list = append(list, difference{"route target constraint", "bgp.rt-constrain", slices.Contains(old.Families, wire.RTConstrain), slices.Contains(new.Families, wire.RTConstrain)})
 	}
 	if oldConfig.BGP.AddPath == newConfig.BGP.AddPath { // otherwise it follows from that
 		list = append(list, difference{"ADD-PATH", "advertise-next-hops", old.AddPathSend != nil, new.AddPathSend != nil})

@@ -189,6 +189,12 @@ type BGP struct {
 	// GracefulRestart lets peers keep our routes while the daemon restarts.
 	GracefulRestart GracefulRestart `yaml:"graceful-restart,omitempty" json:"graceful-restart"`
 
+	// RTConstrain offers route target constraint (RFC 4684, Section 4) on the sessions that carry EVPN: a reflector that
+	// takes it sends only EVPN routes with route targets that an overlay imports. What we announce does not
+	// depend on it. Default false: a reflector that takes it and does it wrong sends too little (GoBGP
+	// 3.10 no IPv4 and IPv6 routes in the session).
+	RTConstrain bool `yaml:"rt-constrain,omitempty" json:"rt-constrain,omitempty"`
+
 	// PrefixLimit of each session, as far as it has none of its own.
 	PrefixLimit PrefixLimit `yaml:"prefix-limit,omitempty" json:"prefix-limit"`
 }

@@ -70,6 +70,25 @@ type RD struct{ evpn.RD }
 // L2VPN is the family of EVPN. It is not written in the file, but follows from its overlays.
 const L2VPN Family = "evpn"
 
+// RTConstrain is the family of route target constraint. It follows from EVPN and bgp.rt-constrain.
+const RTConstrain Family = "rt-constrain"
+
+// Imports returns the route targets that are imported, as they are in the file.
+func (e *EVPN) Imports() []RouteTarget { return append([]RouteTarget{e.RouteTarget}, e.Import...) }
+
+// Imports returns the route targets that some overlay imports, sorted.
+func (c *Config) Imports() (list []wire.ExtCommunity) {
+	for _, o := range c.Overlays {
+		if o.EVPN != nil {
+			for _, t := range o.EVPN.Imports() {
+				list = append(list, t.ExtCommunity)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // IsZero reports whether no target was given.
 func (t RouteTarget) IsZero() bool { return t.ExtCommunity == 0 }
 
@@ -133,7 +152,7 @@ func (o *Overlay) fillEVPN(routerID Addr, as uint32) {
 	defDuration(&o.EVPN.DuplicateTime, 180*time.Second)
 }
 
-// fillEVPN has sessions negotiate EVPN, if an overlay has it.
+// fillEVPN has sessions negotiate EVPN, if an overlay has it, and route target constraint.
 func (c *Config) fillEVPN() {
 	if !slices.ContainsFunc(c.Overlays, func(o Overlay) bool { return o.EVPN != nil }) {
 		return
@@ -144,6 +163,9 @@ func (c *Config) fillEVPN() {
 		for i := range list {
 			if list[i].AS == c.AS && !slices.Contains(list[i].Families, L2VPN) {
 				list[i].Families = append(slices.Clip(list[i].Families), L2VPN)
+				if c.BGP.RTConstrain {
+					list[i].Families = append(list[i].Families, RTConstrain)
+				}
 			}
 		}
 	}

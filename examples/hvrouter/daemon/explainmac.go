@@ -73,7 +73,7 @@ func (r *router) macInquiries(q api.MACQuestion, peers func(*config.Config, stri
 			for g := range r.all {
 				all = append(all, peers(r.cfg, g.name, o.EVPN.RD.RD, q.MAC)...)
 			}
-			i.lines = show.ExplainMAC(o.Name, i.place, all)
+			i.lines = show.ExplainMAC(o.Name, o.EVPN.Imports(), i.place, all)
 		}
 		list = append(list, i)
 	}

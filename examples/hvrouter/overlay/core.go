@@ -154,7 +154,7 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 		}
 		s.setPeers(o.Peers)
 		s.config.EVPN = o.EVPN // of what s.like does not compare
-		for _, t := range append([]config.RouteTarget{o.EVPN.RouteTarget}, o.EVPN.Import...) {
+		for _, t := range o.EVPN.Imports() {
 			c.targets[t.ExtCommunity] = append(c.targets[t.ExtCommunity], s)
 		}
 	}

@@ -3,6 +3,8 @@ package overlay
 import (
 	"maps"
 	"slices"
+
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 )
 
 // Counts is how an overlay stands.
@@ -11,9 +13,10 @@ type Counts struct {
 	// Announced and Withheld count routes of ours; Imported and Unused those of others with a route target that
 	// the overlay imports: which it can use, be others better or not, and which it cannot.
 	Announced, Withheld, Imported, Unused int
-	Moves                                 tally        // by kind, since the overlay is there
-	Duplicates                            []Duplicated // that were reported and are still so, by MAC
-	Frozen                                []Duplicated // whose MAC has moved too often, by MAC, also if the guest has left
+	Imports                               []config.RouteTarget // what is imported has one of them
+	Moves                                 tally                // by kind, since the overlay is there
+	Duplicates                            []Duplicated         // that were reported and are still so, by MAC
+	Frozen                                []Duplicated         // whose MAC has moved too often, by MAC, also if the guest has left
 }
 
 // Duplicated is a guest whose MAC another VTEP has, too.
@@ -32,7 +35,7 @@ func (c *Core) Counts() (list []Counts) {
 }
 
 func (s *segment) counts() Counts {
-	c := Counts{Overlay: s.config.Name, Announced: len(s.originated), Withheld: 1, Imported: len(s.entries), Unused: len(s.unused), Moves: *s.moves}
+	c := Counts{Overlay: s.config.Name, Announced: len(s.originated), Withheld: 1, Imported: len(s.entries), Unused: len(s.unused), Imports: s.config.EVPN.Imports(), Moves: *s.moves}
 	for _, mac := range sortedMACs(s.locals) {
 		l := s.locals[mac]
 		c.Withheld += 1 + len(l.Addresses)

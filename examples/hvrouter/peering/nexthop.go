@@ -86,7 +86,7 @@ func Announce(r config.Reflector, members []Member) (list []Announced) {
 // is not in the list are not announced.
 func Only(announced []Announced, then rib.Policy) rib.Policy {
 	return func(r *rib.Route) rib.Verdict {
-		if r.Family == wire.L2VPNEVPN && r.Local() { // its next hop is the VTEP
+		if r.Local() && (r.Family == wire.RTConstrain || r.Family == wire.L2VPNEVPN) { // the next hop of these is the session, or the VTEP
 			if then == nil {
 				return rib.VerdictAccept
 			}
@@ -120,7 +120,7 @@ func Known(members []Member, first rib.Policy) rib.Policy {
 		if first != nil && first(r) == rib.VerdictReject {
 			return rib.VerdictReject
 		}
-		if r.Family == wire.L2VPNEVPN { // which overlay it belongs to is decided by its route targets
+		if r.Family == wire.L2VPNEVPN || r.Family == wire.RTConstrain { // which overlay it belongs to is decided by its route targets
 			return rib.VerdictAccept
 		}
 		for _, m := range members {

@@ -17,6 +17,9 @@ func Policy(p config.Policy, as uint32) rib.Policy {
 		return nil
 	}
 	return func(r *rib.Route) rib.Verdict {
+		if r.Family == wire.RTConstrain { // it says what the peer is to send, and is no route
+			return rib.VerdictAccept
+		}
 		for i := range p {
 			if !matches(&p[i], r) {
 				continue

@@ -59,9 +59,12 @@ func Peer(c *config.Config, r config.Reflector, linkLocal netip.Addr) bgp.PeerCo
 	if s := cmp.Or(r.BFDStrict, c.BFD.Strict); s != "off" && r.BFD != "off" && c.BFD.Process != "off" {
 		p.BFDStrict = fsm.StrictConfig{Enabled: true, Required: s == "required", HoldTime: c.BFD.StrictHoldTime.Duration, HoldDown: c.BFD.StrictHoldDown.Duration}
 	}
+	// What a reflector asks for is no reason to be silent: it passes on what others ask for, if at all, and not always what
+	// all of them do (RFC 4684, Section 3.2).
+	p.IgnoreMemberships = slices.Contains(p.Families, wire.RTConstrain)
 	if c.BGP.AddPath {
 		// Not for EVPN: the route distinguisher keeps the routes of two routers apart.
-		p.AddPathReceive = slices.DeleteFunc(slices.Clone(p.Families), func(f wire.Family) bool { return f == wire.L2VPNEVPN })
+		p.AddPathReceive = slices.DeleteFunc(slices.Clone(p.Families), func(f wire.Family) bool { return f == wire.L2VPNEVPN || f == wire.RTConstrain })
 		if len(r.AdvertiseNextHops) > 1 {
 			p.AddPathSend = p.AddPathReceive
 		}
@@ -110,6 +113,8 @@ func families(names []config.Family) []wire.Family {
 			out[i] = wire.IPv6Unicast
 		case config.L2VPN:
 			out[i] = wire.L2VPNEVPN
+		case config.RTConstrain:
+			out[i] = wire.RTConstrain
 		default:
 			out[i] = wire.IPv4Unicast
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/rib"
+	"github.com/hyperfib/hyperfib/bgp/wire"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/peering"
@@ -185,7 +186,7 @@ func (p peer) same(o peer) bool {
 // routes, if no End-of-RIB is promised.
 const settleTime = 5 * time.Second
 
-// settled reports whether a peer is up and has sent all of its routes.
+// settled reports whether a peer is up and has sent all of its routes. What it asks for is no route.
 func settled(p bgp.PeerStatus, now time.Time) bool {
 	if p.State != bgp.Established {
 		return false
@@ -194,7 +195,7 @@ func settled(p bgp.PeerStatus, now time.Time) bool {
 		return true // it promises no End-of-RIB
 	}
 	for _, f := range p.Families {
-		if f.EndOfRIB.IsZero() && (p.Negotiated == nil || p.Negotiated.Families.Has(f.Family)) {
+		if f.EndOfRIB.IsZero() && f.Family != wire.RTConstrain && (p.Negotiated == nil || p.Negotiated.Families.Has(f.Family)) {
 			return false
 		}
 	}

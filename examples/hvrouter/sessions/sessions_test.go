@@ -184,6 +184,12 @@ func (b *bed) configure(c *config.Config) {
 // neighbour, and ends with the bed.
 func (b *bed) reflect(fabric string, prefixes ...string) *bgp.Speaker {
 	b.t.Helper()
+	return b.reflectFamilies(fabric, []wire.Family{wire.IPv4Unicast}, prefixes...)
+}
+
+// reflectFamilies is reflect for a reflector with these families.
+func (b *bed) reflectFamilies(fabric string, fams []wire.Family, prefixes ...string) *bgp.Speaker {
+	b.t.Helper()
 	own := netip.MustParseAddr(map[string]string{"A": "198.51.100.126", "B": "198.51.101.126"}[fabric])
 	us := netip.MustParseAddr(map[string]string{"A": "198.51.100.1", "B": "198.51.101.1"}[fabric])
 	cfg := bgp.Config{AS: 65000, RouterID: own, Listen: []netip.AddrPort{netip.AddrPortFrom(own, 179)}, GracefulRestart: bgp.GracefulRestart{Enabled: true, RestartTime: time.Minute}}
@@ -192,8 +198,7 @@ func (b *bed) reflect(fabric string, prefixes ...string) *bgp.Speaker {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	fams := []wire.Family{wire.IPv4Unicast}
-	if err := s.AddPeer(bgp.PeerConfig{Addr: us, LocalAddr: own, Passive: true, RouteReflectorClient: true, Families: fams, AddPathReceive: fams}); err != nil {
+	if err := s.AddPeer(bgp.PeerConfig{Addr: us, LocalAddr: own, Passive: true, RouteReflectorClient: true, Families: fams, AddPathReceive: fams[:1]}); err != nil {
 		b.t.Fatal(err)
 	}
 	for _, p := range prefixes {

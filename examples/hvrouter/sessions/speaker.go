@@ -54,9 +54,10 @@ type speaker struct {
 
 	mu       sync.Mutex
 	plan     plan
-	again    bool      // all paths are to be taken once more: next hops died, or live again
-	next     time.Time // when proceed has something to do although no session has changed; zero: never
-	complete []bool    // the inventory of each member is
+	again    bool                // all paths are to be taken once more: next hops died, or live again
+	next     time.Time           // when proceed has something to do although no session has changed; zero: never
+	complete []bool              // the inventory of each member is
+	asked    []wire.ExtCommunity // route targets of the memberships that are originated
 	early    early
 	end      func() // ends what Run or Begin has started; nil: neither has
 }
@@ -88,7 +89,8 @@ func newSpeaker(of Config, c *config.Config, d config.Domain, n Namespace) (*spe
 	preserved := n.Preserved(domains, c.Families)
 	if len(preserved) > 0 && c.CarriesEVPN(d) {
 		// Where an earlier run's routes are in the kernel its VXLAN devices are, too, with their entries.
-		preserved = append(slices.Clip(preserved), wire.L2VPNEVPN)
+		// What we ask for the peers keep as well, else they would withdraw until they hear it again.
+		preserved = append(slices.Clip(preserved), wire.L2VPNEVPN, wire.RTConstrain)
 	}
 	cfg := peering.Speaker(c, d, preserved)
 	cfg.NetNS = n.Path()
@@ -126,6 +128,7 @@ func (s *speaker) configure(c *config.Config, d config.Domain) {
 	s.paths.keep(sessions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setMemberships(c)
 	s.plan.cfg, s.plan.domain, s.plan.linkLocal = c, d, ours
 	s.reconcile()
 }

@@ -143,6 +143,9 @@ type Peer struct {
 	Reflector config.Reflector
 	Status    bgp.PeerStatus // zero: the peer is not configured yet
 	Adverts   []rib.Advert   // the domain's own
+	// Asked are the route targets of which the peer is asked for routes, if it takes route target constraint and the
+	// question is about a MAC.
+	Asked []wire.ExtCommunity
 }
 
 // Peers returns the sessions of a domain, and what of one prefix is advertised in each.
@@ -156,7 +159,7 @@ func (s *Speakers) Peers(c *config.Config, name string, p netip.Prefix) []Peer {
 // PeersOfMAC is Peers for the routes of type 2 of EVPN with a route distinguisher and a MAC. It looks at all that are
 // advertised, which are those of guests that are here.
 func (s *Speakers) PeersOfMAC(c *config.Config, name string, rd evpn.RD, mac evpn.MAC) []Peer {
-	return s.peers(c, name, func(m Member, k bgp.PeerKey) (list []rib.Advert) {
+	list := s.peers(c, name, func(m Member, k bgp.PeerKey) (list []rib.Advert) {
 		all, err := m.bgp.AllAdvertised(k, wire.L2VPNEVPN)
 		if err != nil {
 			return nil
@@ -168,6 +171,14 @@ func (s *Speakers) PeersOfMAC(c *config.Config, name string, rd evpn.RD, mac evp
 		}
 		return list
 	})
+	for i := range list {
+		for a := range s.Advertised(peering.SessionKey(list[i].Reflector), wire.RTConstrain) {
+			if m, ok := wire.MembershipOfKey(a.Key); ok && m.Single() {
+				list[i].Asked = append(list[i].Asked, m.Target)
+			}
+		}
+	}
+	return list
 }
 
 func (s *Speakers) peers(c *config.Config, name string, adverts func(Member, bgp.PeerKey) []rib.Advert) (list []Peer) {

@@ -32,6 +32,9 @@ func EVPNRoutes(list []overlay.Listed) []api.EVPN {
 func EVPNStatus(list []overlay.Counts) (out []api.EVPNStatus) {
 	for _, c := range list {
 		s := api.EVPNStatus{Overlay: c.Overlay, Announced: c.Announced, Withheld: c.Withheld, Imported: c.Imported, Unused: c.Unused, Moves: map[string]uint64{}}
+		for _, t := range c.Imports {
+			s.Imports = append(s.Imports, t.String())
+		}
 		for _, kind := range []overlay.NoticeKind{overlay.Claimed, overlay.Superseded, overlay.Returned} {
 			s.Moves[kind.String()] = c.Moves[kind]
 		}

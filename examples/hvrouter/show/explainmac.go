@@ -8,13 +8,14 @@ import (
 	"github.com/hyperfib/hyperfib/bgp"
 	"github.com/hyperfib/hyperfib/bgp/evpn"
 	"github.com/hyperfib/hyperfib/bgp/wire"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
 
 // ExplainMAC says where a MAC of an overlay should be, why each route for it won or lost, and what is advertised to each
-// peer.
-func ExplainMAC(name string, p overlay.Place, peers []sessions.Peer) (lines []string) {
+// peer. The overlay imports what has one of the targets.
+func ExplainMAC(name string, targets []config.RouteTarget, p overlay.Place, peers []sessions.Peer) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	ours := slices.IndexFunc(p.Routes, func(l overlay.Listed) bool { return l.Guest != "" })
 	switch {
@@ -35,9 +36,26 @@ func ExplainMAC(name string, p overlay.Place, peers []sessions.Peer) (lines []st
 		if ours >= 0 {
 			withheld = p.Routes[ours].Why
 		}
-		say("  peer %v (fabric %s): %s", peer.Reflector.Peer, peer.Reflector.Fabric, advertisedMAC(ours >= 0, len(p.Routes) > 0, withheld, peer))
+		say("  peer %v (fabric %s): %s%s", peer.Reflector.Peer, peer.Reflector.Fabric, advertisedMAC(ours >= 0, len(p.Routes) > 0, withheld, peer), asked(targets, peer))
 	}
 	return lines
+}
+
+// asked says what of an overlay a peer is asked for that sends no more than that; "" for one that sends everything.
+func asked(targets []config.RouteTarget, peer sessions.Peer) string {
+	if n := peer.Status.Negotiated; n == nil || !n.Families.Has(wire.RTConstrain) {
+		return ""
+	}
+	var words []string
+	for _, t := range targets {
+		if slices.Contains(peer.Asked, t.ExtCommunity) {
+			words = append(words, t.String())
+		}
+	}
+	if len(words) == 0 {
+		return "; asked for nothing of the overlay"
+	}
+	return "; asked for " + strings.Join(words, ", ")
 }
 
 // routeText says what a route of type 2 says, whose it is, and how it stands.

@@ -64,6 +64,9 @@ func session(c *config.Config, one sessions.Status, bfds map[bfd.Key]string) api
 	}
 	detail(&s, p)
 	for _, f := range p.Families {
+		if f.Family == wire.RTConstrain && (p.Negotiated == nil || !p.Negotiated.Families.Has(f.Family)) {
+			continue // most peers do not take it, and need not
+		}
 		s.Families = append(s.Families, api.FamilyRoutes{Family: familyName(f.Family), Received: f.Paths, Advertised: one.Advertised[f.Family], Stale: f.Stale, Refused: f.Refused.Total(),
 			Counted: f.Counted, Maximum: f.PrefixLimit.Maximum, Limit: f.Limit.String(), Blocked: f.Refused[rib.ReasonOverLimit], NoNextHop: f.NoNextHop, RefusedNotKept: f.NotKept})
 	}
@@ -97,6 +100,8 @@ func familyName(f wire.Family) string {
 		return string(config.IPv6)
 	case wire.L2VPNEVPN:
 		return string(config.L2VPN)
+	case wire.RTConstrain:
+		return string(config.RTConstrain)
 	}
 	return string(config.IPv4)
 }

@@ -170,13 +170,21 @@ func TestExplainMAC(t *testing.T) {
 		l.Guest, l.Peer = "vm2", netip.Addr{}
 		return l
 	}
+	const target = wire.ExtCommunity(0x0002fde800000064)
+	targets := []config.RouteTarget{{ExtCommunity: target}, {ExtCommunity: target + 1}}
+	constrained := func(asked ...wire.ExtCommunity) sessions.Peer {
+		p := sessions.Peer{Reflector: refs[0], Status: with(wire.L2VPNEVPN, wire.RTConstrain), Asked: asked}
+		p.Status.Negotiated = &fsm.Negotiated{Families: wire.Families(wire.L2VPNEVPN, wire.RTConstrain)}
+		return p
+	}
+	peers = append(peers, constrained(target+1, target, target+2), constrained(target+2))
 	sticky := route("172.22.2.3", "192.168.5.2", "used", "")
 	sticky.Mobility = evpn.Mobility{Sequence: 3, Sticky: true}
 	golden(t, "explain-mac", [][]string{
-		ExplainMAC("vx100", overlay.Place{Settled: true}, peers),
-		ExplainMAC("vx100", overlay.Place{VTEP: sticky.VTEP, Settled: true, Routes: []overlay.Listed{sticky, route("172.22.2.2", "", "unused", "that of 172.22.2.3 is sticky"), guest("withheld", "another VTEP has taken the MAC over")}}, peers),
-		ExplainMAC("vx100", overlay.Place{Port: "vm2.x", Settled: true, Routes: []overlay.Listed{guest("announced", "")}}, peers),
-		ExplainMAC("vx100", overlay.Place{Port: "vm2.x", Routes: []overlay.Listed{guest("announced", "")}}, nil)})
+		ExplainMAC("vx100", targets, overlay.Place{Settled: true}, peers),
+		ExplainMAC("vx100", targets, overlay.Place{VTEP: sticky.VTEP, Settled: true, Routes: []overlay.Listed{sticky, route("172.22.2.2", "", "unused", "that of 172.22.2.3 is sticky"), guest("withheld", "another VTEP has taken the MAC over")}}, peers),
+		ExplainMAC("vx100", targets, overlay.Place{Port: "vm2.x", Settled: true, Routes: []overlay.Listed{guest("announced", "")}}, peers),
+		ExplainMAC("vx100", targets, overlay.Place{Port: "vm2.x", Routes: []overlay.Listed{guest("announced", "")}}, nil)})
 }
 
 func TestFIB(t *testing.T) {

@@ -77,6 +77,7 @@ var All = []Key{
 	{Path: "bgp.md5", Values: "text, at most 80 octets", Example: "not-the-peers", Effect: Fabrics},
 	{Path: "bgp.md5-file", Values: "path, or name of a credential", Example: "DIR/key", Effect: Fabrics},
 	{Path: "bgp.add-path", Example: "false", Effect: Fabrics},
+	{Path: "bgp.rt-constrain", Example: "true", Base: "evpn", Effect: Fabrics},
 	{Path: "bgp.multipath", Values: "next hops, 1 to 256", Example: "4", Effect: Restart},
 	{Path: "bgp.graceful-restart", Base: "-", Why: sections},
 	{Path: "bgp.graceful-restart.off", Example: "true", Effect: Restart},
