@@ -20,8 +20,17 @@ type socket interface {
 // opener opens a socket in a namespace and subscribes to groups.
 type opener func(netns string, groups ...uint32) (socket, error)
 
+// monitorBuffer is the receive buffer, in octets of kernel memory, of a socket that hears notifications: those of some
+// 80,000 entries. The kernel notifies us of the forwarding entries that we write, too, and if some are lost, all
+// tables are read again, which takes longer than to write them.
+const monitorBuffer = 32 << 20
+
 func openSocket(netns string, groups ...uint32) (socket, error) {
-	s, err := rtnl.Open(rtnl.Config{NetNS: netns})
+	config := rtnl.Config{NetNS: netns}
+	if len(groups) > 0 {
+		config.ReceiveBuffer = monitorBuffer
+	}
+	s, err := rtnl.Open(config)
 	if err != nil {
 		return nil, fmt.Errorf("vxlan: %w", err)
 	}
@@ -83,7 +92,7 @@ type snapshot struct {
 	entries []dumped
 }
 
-// read reads the interface ifindex. Its bridge is read last: what it forwards by then is known.
+// read reads the interface ifindex.
 func (k *kernel) read(ifindex int, what reading) (s snapshot, err error) {
 	s.reading = what
 	link, err := k.lookupIndex(ifindex)
@@ -91,14 +100,12 @@ func (k *kernel) read(ifindex int, what reading) (s snapshot, err error) {
 		return s, err
 	}
 	s.link = *link
-	if what.forwards {
-		s.entries, err = k.dump(rtnl.AF_BRIDGE, ifindex, nil, func(e *dumped) bool { return e.IfIndex == ifindex })
-	}
-	if what.forwards && err == nil && s.link.bridge() != 0 {
-		var others []dumped
+	switch {
+	case what.forwards && s.link.bridge() != 0: // its own entries are among its bridge's and the other ports'
 		of := rtnl.AppendUint32(nil, rtnl.NDA_MASTER, uint32(s.link.bridge()))
-		others, err = k.dump(rtnl.AF_BRIDGE, 0, of, func(e *dumped) bool { return e.Table == TableBridge && e.IfIndex != ifindex })
-		s.entries = append(s.entries, others...)
+		s.entries, err = k.dump(rtnl.AF_BRIDGE, 0, of, func(e *dumped) bool { return e.Table == TableBridge || e.IfIndex == ifindex })
+	case what.forwards:
+		s.entries, err = k.dump(rtnl.AF_BRIDGE, ifindex, nil, func(e *dumped) bool { return e.IfIndex == ifindex })
 	}
 	if what.resolves && err == nil {
 		var neighbors []dumped

@@ -137,8 +137,11 @@ func (f *flooder) stop() {
 }
 
 // cpuTime returns the processor time that the daemon has used.
-func (h *host) cpuTime() time.Duration {
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid))
+func (h *host) cpuTime() time.Duration { return processTime(h.cmd.Process.Pid) }
+
+// processTime returns the processor time that a process has used.
+func processTime(pid int) time.Duration {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {

@@ -13,7 +13,7 @@ import (
 // what an earlier run has left, without which nothing is written.
 func (k *keeper) place(name string, o *kept, joined []int) error {
 	if o.placed == nil {
-		placed, err := k.links.placed(o.bridge, o.quiet)
+		placed, err := k.links.placed(o.quiet)
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,10 @@ func openLinks(path string) (*linkSetter, error) {
 		if s.conn, err = rtnetlink.Dial(nil); err != nil {
 			return err
 		}
-		if s.raw, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+		if err = s.conn.SetOption(netlink.GetStrictCheck, true); err == nil { // see placed
+			s.raw, err = netlink.Dial(unix.NETLINK_ROUTE, nil)
+		}
+		if err != nil {
 			s.conn.Close()
 		}
 		return err
