@@ -109,10 +109,16 @@ var standing = []lie{
 		asks: toGuest, says: []string{"forward: unless they drop: table ip lie chain drops (type filter, priority 0, policy drop)"}},
 	{name: "a foreign chain that drops what arrives, of IPv6", foreign: "table ip6 lie chain pre (type filter, hook prerouting, priority -500, policy drop)", does: []string{"nft add table ip6 lie", "nft add chain ip6 lie pre { type filter hook prerouting priority -500 ; policy drop ; }"}, undoes: []string{"nft delete table ip6 lie"},
 		asks: toGuest6, says: []string{"prerouting: unless they drop: table ip6 lie chain pre (type filter, priority -500, policy drop)"}},
-	{name: "a foreign chain that drops what an interface receives", does: []string{"nft add table netdev lie", "nft add chain netdev lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table netdev lie"},
-		asks: toGuest, says: []string{"ingress: unless they drop, and are for this interface: table netdev lie chain rx (type filter, priority 0, policy drop)"}},
-	{name: "the same, of the family inet", does: []string{"nft add table inet lie", "nft add chain inet lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table inet lie"},
-		asks: toGuest, says: []string{"ingress: unless they drop, and are for this interface: table inet lie chain rx"}},
+	{name: "a foreign chain that drops what an interface receives", foreign: "table netdev lie chain rx (type filter, hook ingress device vm1, priority 0, policy drop)", does: []string{"nft add table netdev lie", "nft add chain netdev lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table netdev lie"},
+		asks: toGuest, says: []string{"ingress: unless they drop: table netdev lie chain rx (type filter, priority 0, policy drop)"}},
+	{name: "the same, of the family inet", foreign: "table inet lie chain rx (type filter, hook ingress device vm1, priority 0, policy drop)", does: []string{"nft add table inet lie", "nft add chain inet lie rx { type filter hook ingress device vm1 priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table inet lie"},
+		asks: toGuest, says: []string{"ingress: unless they drop: table inet lie chain rx"}},
+	{name: "a foreign chain that drops what uplinks send", foreign: "table netdev lie chain tx (type filter, hook egress device a.public b.public, priority 0, policy drop)", does: []string{"nft add table netdev lie", "nft add chain netdev lie tx { type filter hook egress devices = { a.public, b.public } priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table netdev lie"},
+		asks: toOther, says: []string{"egress: unless they drop: table netdev lie chain tx (type filter, priority 0, policy drop)"}},
+	{name: "a foreign chain that drops what bridges forward", foreign: "table bridge lie chain fw (type filter, hook forward, priority 0, policy drop)", does: []string{"nft add table bridge lie", "nft add chain bridge lie fw { type filter hook forward priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table bridge lie"},
+		asks: "ff:ff:ff:ff:ff:ff vni 7", says: []string{"firewall: bridge forward: unless they drop: table bridge lie chain fw (type filter, priority 0, policy drop)"}},
+	{name: "a foreign chain that drops ARP", foreign: "table arp lie chain in (type filter, hook input, priority 0, policy drop)", does: []string{"nft add table arp lie", "nft add chain arp lie in { type filter hook input priority 0 ; policy drop ; }"}, undoes: []string{"nft delete table arp lie"},
+		asks: toGuest, says: []string{"arp input: unless they drop: table arp lie chain in (type filter, priority 0, policy drop)"}},
 	{name: "a guest's interface in a foreign bridge", does: []string{"ip link add name lie0 type bridge", "ip link set dev lie0 up", "ip link set dev vm1 master lie0"}, undoes: []string{"ip link del lie0"},
 		asks: toGuest, says: []string{"DIFFERENCE: vm1 belongs to lie0: what arrives there goes to that interface"}},
 	{name: "a source that is not the guest's", asks: "203.0.113.2 from vm1 -source 203.0.113.99", says: []string{"dropped: the kernel takes no packet from 203.0.113.99 on vm1", "reverse path filter"}},
@@ -288,8 +294,11 @@ func (h *host) stands(t *testing.T, l lie) {
 	if l.foreign != "" {
 		h.isForeign(t, l.foreign, l.bgp)
 	}
-	var e api.Explanation
 	words := strings.Fields(l.asks)
+	if strings.Contains(l.asks, " vni ") { // of a MAC: its JSON is another
+		return
+	}
+	var e api.Explanation
 	args := append(append([]string{"explain", "-j"}, words...), "-api", h.path("api.sock"))
 	data, _ := h.command(args...).Output()
 	if err := json.Unmarshal(data, &e); err != nil || len(e.Kernel) != 1 {

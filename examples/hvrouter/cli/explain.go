@@ -126,6 +126,9 @@ func (in invocation) explained(text []string, raw []byte, asJSON bool, code int)
 	return code
 }
 
+// defaultTable is the name of our nftables tables where no configuration says another.
+const defaultTable = "hvrouter"
+
 // explainAlone asks the kernel without a daemon, and without a file if that cannot be read: that is needed for the name
 // of a guest, for other namespaces than this one, and to know whether there should be a firewall.
 func explainAlone(file, destination, from, source string) (e api.Explanation, without string, err error) {
@@ -136,7 +139,7 @@ func explainAlone(file, destination, from, source string) (e api.Explanation, wi
 	packet := lookup.Packet{Dst: q.Prefix.Addr(), Src: q.Source}
 	e = api.Explanation{Prefix: q.Destination(), From: from, Kernel: []lookup.Report{}, Lines: []string{}}
 	c, err := confirm.Files{Config: file}.Load()
-	spaces, table := []config.NetNS{""}, "hvrouter"
+	spaces, table := []config.NetNS{""}, defaultTable
 	if err == nil {
 		table = c.Firewall.Table
 	} else {

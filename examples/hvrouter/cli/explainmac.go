@@ -10,6 +10,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/confirm"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 )
 
 // explainMAC is explain of a MAC in the overlays: it asks the daemon, and the kernel alone if there is none.
@@ -47,16 +48,16 @@ func (in invocation) explainMAC(words []string, socket, file, source string, asJ
 // that are ports of bridges.
 func explainMACAlone(file string, q api.MACQuestion) (e api.MACExplanation, without string, err error) {
 	e = api.MACExplanation{MAC: net.HardwareAddr(q.MAC[:]).String(), Overlays: []api.OverlayMAC{}}
-	list, n, without, err := overlaysAlone(file)
+	a, without, err := overlaysAlone(file)
 	if err != nil {
 		return e, without, err
 	}
-	for _, o := range list {
+	for _, o := range a.list {
 		if q.VNI != 0 && o.VNI != q.VNI {
 			continue
 		}
-		report := lookup.AskMAC(n.Path(), o, q.MAC[:], nil)
-		report.NetNS = string(n)
+		report := lookup.AskMAC(a.netns.Path(), o, q.MAC[:], nil, nftrace.Frames(a.netns.Path(), a.table))
+		report.NetNS = string(a.netns)
 		one := api.OverlayMAC{Overlay: o.Device, VNI: o.VNI, Kernel: *report, Routes: []api.EVPN{}, Lines: []string{}}
 		if q.VNI != 0 || one.Known() {
 			e.Overlays = append(e.Overlays, one)
@@ -68,18 +69,27 @@ func explainMACAlone(file string, q api.MACQuestion) (e api.MACExplanation, with
 	return e, without, nil
 }
 
-// overlaysAlone returns the overlays, by the file or, without one, by the kernel, their namespace, and what is not known.
-func overlaysAlone(file string) (list []lookup.Overlay, n config.NetNS, without string, err error) {
+// alone is what is known of the overlays without a daemon.
+type alone struct {
+	list  []lookup.Overlay
+	netns config.NetNS
+	table string // of nftables
+}
+
+// overlaysAlone returns the overlays by the file or, without one, by the kernel, and what is not known.
+func overlaysAlone(file string) (a alone, without string, err error) {
 	c, err := confirm.Files{Config: file}.Load()
 	if err != nil {
 		without = fmt.Sprintf("without a configuration (%v): the overlays are the VXLAN devices of this namespace that are ports of bridges", err)
-		list, err = lookup.Overlays("")
-		return list, "", without, err
+		a.table = defaultTable
+		a.list, err = lookup.Overlays("")
+		return a, without, err
 	}
 	for _, o := range c.Overlays {
-		list = append(list, lookup.Overlay{Device: o.Name, Bridge: o.Bridge, VNI: o.VNI})
+		a.list = append(a.list, lookup.Overlay{Device: o.Name, Bridge: o.Bridge, VNI: o.VNI})
 	}
-	return list, c.GuestNetNS(), "", nil
+	a.netns, a.table = c.GuestNetNS(), c.Firewall.Table
+	return a, "", nil
 }
 
 // explainAddress is explain of a guest's address in an overlay.
@@ -106,17 +116,17 @@ func (in invocation) explainAddress(address, vni, socket, file, source string, a
 // explainAddressAlone asks the kernel without a daemon: the MAC is the one that the bridge's neighbours have.
 func explainAddressAlone(file string, q api.AddressQuestion) (e api.AddressExplanation, without string, err error) {
 	e = api.AddressExplanation{Address: q.Addr, VNI: q.VNI, Lines: []string{}, MACs: []api.MACExplanation{}}
-	list, n, without, err := overlaysAlone(file)
+	a, without, err := overlaysAlone(file)
 	if err != nil {
 		return e, without, err
 	}
-	i := slices.IndexFunc(list, func(o lookup.Overlay) bool { return o.VNI == q.VNI })
+	i := slices.IndexFunc(a.list, func(o lookup.Overlay) bool { return o.VNI == q.VNI })
 	if i < 0 {
 		return e, without, fmt.Errorf("an overlay with the VNI %d: %w", q.VNI, api.ErrNotFound)
 	}
-	e.Overlay = list[i].Device
-	report := lookup.AskAddress(n.Path(), list[i], q.Addr, nil)
-	report.NetNS = string(n)
+	e.Overlay = a.list[i].Device
+	report := lookup.AskAddress(a.netns.Path(), a.list[i], q.Addr, nil)
+	report.NetNS = string(a.netns)
 	e.Kernel = *report
 	if m, err := api.ParseMACQuestion(report.MAC, ""); err == nil {
 		m.VNI = q.VNI

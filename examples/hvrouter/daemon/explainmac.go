@@ -8,6 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/nftrace"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/show"
@@ -25,16 +26,16 @@ type macInquiry struct {
 func (d backend) ExplainMAC(q api.MACQuestion) (e api.MACExplanation, err error) {
 	e = api.MACExplanation{MAC: net.HardwareAddr(q.MAC[:]).String(), Overlays: []api.OverlayMAC{}}
 	var list []macInquiry
-	path, name := "", config.NetNS("")
+	path, name, table := "", config.NetNS(""), ""
 	d.ask(func(r *router) {
 		list = r.macInquiries(q, d.sessions.PeersOfMAC)
-		path, name = r.home().Path(), r.home().NetNS()
+		path, name, table = r.home().Path(), r.home().NetNS(), r.cfg.Firewall.Table
 	})
 	if len(list) == 0 && q.VNI != 0 {
 		return e, fmt.Errorf("an overlay with the VNI %d: %w", q.VNI, api.ErrNotFound)
 	}
 	for _, i := range list {
-		report := lookup.AskMAC(path, lookup.Overlay{Device: i.config.Name, Bridge: i.config.Bridge}, q.MAC[:], i.want())
+		report := lookup.AskMAC(path, lookup.Overlay{Device: i.config.Name, Bridge: i.config.Bridge}, q.MAC[:], i.want(), nftrace.Frames(path, table))
 		report.NetNS = string(name)
 		one := api.OverlayMAC{Overlay: i.config.Name, VNI: i.config.VNI, Kernel: *report, Routes: show.EVPNRoutes(i.place.Routes), Lines: i.lines}
 		if q.VNI != 0 || one.Known() {

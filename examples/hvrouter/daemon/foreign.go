@@ -91,7 +91,7 @@ func (r *router) foreignWant(n *netns.Namespace) foreign.Want {
 	own := n.Links().OwnAddresses()
 	return foreign.Want{NetNS: n.NetNS(), Rules: slices.Clone(n.Static().Rules), Routes: foreign.Routes(n.Part(), n.Static()), Tables: domainTables(n.Part()),
 		Uplink: func(link string) bool { return uplinks[link] && !guests[link] }, Concerns: func(link string) bool { return uplinks[link] || guests[link] },
-		Own: func(a netip.Addr) bool { return own[a] }, Firewall: n.Part().Firewall.Table}
+		Overlay: foreign.Overlays(n.Part()), Own: func(a netip.Addr) bool { return own[a] }, Firewall: n.Part().Firewall.Table}
 }
 
 func domainTables(c *config.Config) (list []uint32) {

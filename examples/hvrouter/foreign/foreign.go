@@ -30,6 +30,8 @@ type Want struct {
 	BGP    func([]lookup.Route) []BGP
 	// Uplink reports whether an interface is an uplink, Concerns whether guests' packets come over it.
 	Uplink, Concerns func(link string) bool
+	// Overlay reports whether an interface is the VXLAN device of an overlay, or its bridge.
+	Overlay func(link string) bool
 	// Own reports whether an address is the hypervisor's own.
 	Own func(netip.Addr) bool
 	// Firewall is the name of our table.
@@ -63,6 +65,8 @@ type Tables interface {
 	Rules(six bool) ([]lookup.Rule, error)
 	// Foreign calls f with each route of a table that another program made.
 	Foreign(table uint32, six bool, f func(lookup.Route)) error
+	// Links returns the interfaces.
+	Links() []lookup.Link
 }
 
 var _ Tables = (*lookup.Kernel)(nil)
@@ -81,7 +85,7 @@ func Find(t Tables, chains []nftrace.ForeignChain, w Want) (list []api.Foreign, 
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	list = slices.Concat(bound(list), bound(found), bound(w.chains(chains)))
+	list = slices.Concat(bound(list), bound(found), bound(w.chains(chains, t.Links())))
 	for i := range list {
 		list[i].NetNS = string(w.NetNS)
 	}
@@ -216,17 +220,4 @@ func (w *Want) interferes(r lookup.Route, ours map[netip.Prefix]uint32) string {
 		return "" // to a guest, by another program
 	}
 	return ""
-}
-
-// chains finds the base chains that may drop what is forwarded.
-func (w *Want) chains(chains []nftrace.ForeignChain) (list []api.Foreign) {
-	for _, c := range chains {
-		switch {
-		case c.Drops:
-			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: "its policy drops what none of its rules accepts"})
-		case c.Rules > 0:
-			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: fmt.Sprintf("its %d rules may drop or change packets", c.Rules), Unsure: true})
-		}
-	}
-	return list
 }

@@ -18,7 +18,10 @@ var prefix = netip.MustParsePrefix
 type tables struct {
 	rules  []lookup.Rule
 	routes []lookup.Route
+	links  []lookup.Link
 }
+
+func (t tables) Links() []lookup.Link { return t.links }
 
 func (t tables) Rules(six bool) (list []lookup.Rule, err error) {
 	if !six {
@@ -41,6 +44,7 @@ var want = Want{
 	Rules:    []domain.Rule{{Priority: 53, IIF: "vm1", Table: 90}, {Priority: 99, Table: 90}, {IPv6: true, Priority: 200, Table: 90}},
 	Routes:   []Route{{90, prefix("203.0.113.2/32"), 10}, {90, prefix("203.0.113.0/24"), 4000}, {90, prefix("2001:db8:1::/64"), 1024}},
 	Uplink:   func(link string) bool { return link == "a.public" },
+	Overlay:  func(link string) bool { return link == "vx7" || link == "br7" },
 	Concerns: func(link string) bool { return link == "a.public" || link == "vm1" },
 	Own:      func(a netip.Addr) bool { return a == netip.MustParseAddr("198.51.100.101") },
 }

@@ -55,6 +55,7 @@ func (k *checker) wantsOf(p config.Namespace) (w foreign.Want, err error) {
 	return foreign.Want{Rules: s.Rules, Routes: foreign.Routes(p.Config, s), Firewall: p.Config.Firewall.Table,
 		Uplink:   func(link string) bool { return uplinks[link] && !behind[link] },
 		Concerns: func(link string) bool { return uplinks[link] || behind[link] },
+		Overlay:  foreign.Overlays(p.Config),
 		Own:      func(a netip.Addr) bool { return own[a] }}, err
 }
 

@@ -175,22 +175,22 @@ func ask(path string, p Packet, want *Want, filter func(Tables) (Firewall, error
 }
 
 // AskMAC explains where frames for a MAC go in an overlay of the namespace at path; "" is the process's own. What
-// cannot be read is said in the report.
-func AskMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) *MACReport {
-	r, err := askMAC(path, o, mac, want)
+// cannot be read is said in the report. frames is as in [ExplainMAC].
+func AskMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC, frames func(links ...string) ([]string, error)) *MACReport {
+	r, err := askMAC(path, o, mac, want, frames)
 	if err != nil {
 		return &MACReport{Unread: []string{err.Error()}, Outcome: fmt.Sprintf("%s: not known: %v", o.Device, err)}
 	}
 	return r
 }
 
-func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACReport, error) {
+func askMAC(path string, o Overlay, mac net.HardwareAddr, want *WantMAC, frames func(links ...string) ([]string, error)) (*MACReport, error) {
 	k, end, err := openKernel(path)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	return ExplainMAC(k, o, mac, want)
+	return ExplainMAC(k, o, mac, want, frames)
 }
 
 // AskAddress explains which MAC an address has in an overlay of the namespace at path; "" is the process's own. What

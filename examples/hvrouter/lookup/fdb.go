@@ -66,6 +66,8 @@ type MACReport struct {
 	FDB []string `json:"fdb,omitempty"`
 	// Neighbours are the bridge's neighbours that have the MAC, or should, as `ip neigh show` prints them.
 	Neighbours []string `json:"neighbours,omitempty"`
+	// Firewall are the base chains of other programs that the frame may pass.
+	Firewall []string `json:"firewall,omitempty"`
 }
 
 // Lines formats the report for people: contradictions first.
@@ -84,6 +86,9 @@ func (r *MACReport) Lines() (lines []string) {
 	for _, n := range r.Neighbours {
 		lines = append(lines, "  neighbour "+n)
 	}
+	for _, f := range r.Firewall {
+		lines = append(lines, "  firewall: "+f)
+	}
 	return lines
 }
 
@@ -100,7 +105,8 @@ type macReporter struct {
 }
 
 // ExplainMAC says where frames for a MAC go in an overlay. want is nil if it is not known where they should.
-func ExplainMAC(k *Kernel, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MACReport, error) {
+// frames names the chains of other programs that frames pass at some interfaces; nil: that is not looked at.
+func ExplainMAC(k *Kernel, o Overlay, mac net.HardwareAddr, want *WantMAC, frames func(links ...string) ([]string, error)) (*MACReport, error) {
 	r := &macReporter{MACReport: &MACReport{}, k: k, o: o, mac: mac, want: want}
 	r.device, _ = k.ByName(o.Device)
 	r.bridge, _ = k.ByName(o.Bridge)
@@ -116,6 +122,9 @@ func ExplainMAC(k *Kernel, o Overlay, mac net.HardwareAddr, want *WantMAC) (*MAC
 		r.links()
 		r.wantedPlace()
 		r.wantedNeighbours(neighbours)
+	}
+	if frames != nil {
+		r.filtered(frames)
 	}
 	return r.MACReport, nil
 }
@@ -311,6 +320,21 @@ func (r *macReporter) links() {
 		if l.Index != 0 && !l.Up {
 			r.differs("%s is down", l.Name)
 		}
+	}
+}
+
+// filtered names the chains of other programs at the bridge, the device, and the port that a frame for the MAC leaves by.
+// Where it came in is not known.
+func (r *macReporter) filtered(frames func(links ...string) ([]string, error)) {
+	links := []string{r.o.Bridge, r.o.Device}
+	for _, e := range r.placed {
+		if l := r.k.Link(e.IfIndex).Name; !slices.Contains(links, l) {
+			links = append(links, l)
+		}
+	}
+	var err error
+	if r.Firewall, err = frames(links...); err != nil {
+		r.Unread = append(r.Unread, fmt.Sprintf("firewall: %v", err))
 	}
 }
 

@@ -75,7 +75,7 @@ func TestExplainMAC(t *testing.T) {
 		{"02:00:00:00:01:02", nil, "are taken in by this host: it is the MAC of vm1.x", nil},
 	} {
 		mac, _ := net.ParseMAC(test.mac)
-		r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, test.want)
+		r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, test.want, nil)
 		if want := fmt.Sprintf("vx100: frames for %s %s", test.mac, test.outcome); r.Outcome != want && test.outcome != "" {
 			t.Errorf("%s: %q, want %q", test.mac, r.Outcome, want)
 		}
@@ -94,7 +94,7 @@ func TestExplainMAC(t *testing.T) {
 		}
 	}
 	mac, _ := net.ParseMAC("02:00:00:00:00:02")
-	r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, nil)
+	r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, nil, nil)
 	if want := []string{"192.168.5.2 dev br100 lladdr 02:00:00:00:00:02 noarp proto hvrouter", "192.168.5.3 dev br100 lladdr 02:00:00:00:00:02 permanent",
 		"2001:db8::2 dev br100 lladdr 02:00:00:00:00:02 noarp proto hvrouter"}; !slices.Equal(r.Neighbours, want) {
 		t.Errorf("neighbours %q, want %q", r.Neighbours, want)
@@ -102,21 +102,21 @@ func TestExplainMAC(t *testing.T) {
 	ns.Exec("bridge", "fdb", "del", "00:00:00:00:00:00", "dev", "vx100", "dst", "172.22.2.2")
 	ns.Exec("bridge", "fdb", "del", "00:00:00:00:00:00", "dev", "vx100", "dst", "172.22.2.3")
 	mac[5] = 7
-	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, nil); !strings.HasSuffix(r.Outcome, "vx100 drops them: it has neither an entry nor a flood list") {
+	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, nil, nil); !strings.HasSuffix(r.Outcome, "vx100 drops them: it has neither an entry nor a flood list") {
 		t.Error(r.Outcome)
 	}
 	// Interfaces that are down, elsewhere, or not there.
 	ns.IP("link set vx100 nomaster down")
-	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, &WantMAC{}); !slices.Equal(r.Differences, []string{"vx100 is no port of br100", "vx100 is down"}) || !strings.HasSuffix(r.Outcome, "are flooded to the ports of br100, of which vx100 is none") {
+	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br100"}, mac, &WantMAC{}, nil); !slices.Equal(r.Differences, []string{"vx100 is no port of br100", "vx100 is down"}) || !strings.HasSuffix(r.Outcome, "are flooded to the ports of br100, of which vx100 is none") {
 		t.Errorf("%+v", r)
 	}
-	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br7"}, mac, &WantMAC{}); !slices.Equal(r.Differences, []string{"there is no bridge br7", "vx100 is down"}) || !strings.HasSuffix(r.Outcome, "there is no bridge br7") {
+	if r := AskMAC(path, Overlay{Device: "vx100", Bridge: "br7"}, mac, &WantMAC{}, nil); !slices.Equal(r.Differences, []string{"there is no bridge br7", "vx100 is down"}) || !strings.HasSuffix(r.Outcome, "there is no bridge br7") {
 		t.Errorf("%+v", r)
 	}
-	if r := AskMAC(path, Overlay{Device: "vx7", Bridge: "br100"}, mac, &WantMAC{}); !slices.Equal(r.Differences, []string{"there is no interface vx7"}) {
+	if r := AskMAC(path, Overlay{Device: "vx7", Bridge: "br100"}, mac, &WantMAC{}, nil); !slices.Equal(r.Differences, []string{"there is no interface vx7"}) {
 		t.Errorf("%+v", r)
 	}
-	if r := AskMAC("/var/run/netns/no-such", Overlay{Device: "vx100", Bridge: "br100"}, mac, nil); !strings.HasPrefix(r.Outcome, "vx100: not known: ") {
+	if r := AskMAC("/var/run/netns/no-such", Overlay{Device: "vx100", Bridge: "br100"}, mac, nil, nil); !strings.HasPrefix(r.Outcome, "vx100: not known: ") {
 		t.Errorf("%+v", r)
 	}
 }

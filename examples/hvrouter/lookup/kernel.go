@@ -235,6 +235,11 @@ func (k *Kernel) hopsOf(n NextHopObject) (list []Hop) {
 // Link implements [Tables].
 func (k *Kernel) Link(ifindex int) Link { return k.links[ifindex] }
 
+// Links returns the interfaces, by their indices.
+func (k *Kernel) Links() []Link {
+	return slices.SortedFunc(maps.Values(k.links), func(a, b Link) int { return a.Index - b.Index })
+}
+
 // ByName returns an interface by its name.
 func (k *Kernel) ByName(name string) (Link, bool) {
 	for _, l := range k.links {

@@ -299,36 +299,44 @@ func parseLink(b []byte) (l Link, err error) {
 	}
 	flags := native.Uint32(b[8:])
 	l = Link{Index: int(native.Uint32(b[4:])), Up: flags&unix.IFF_UP != 0, Carrier: flags&lowerUp != 0}
+	elsewhere := false
 	for typ, v := range attributes(b[unix.SizeofIfInfomsg:]) {
 		switch typ {
 		case unix.IFLA_IFNAME:
 			l.Name = text(v)
 		case unix.IFLA_MASTER:
 			l.Master = int(word(v))
+		case unix.IFLA_LINK:
+			l.Lower = int(word(v))
+		case unix.IFLA_LINK_NETNSID: // the other one is in another namespace
+			elsewhere = true
 		case unix.IFLA_LINKINFO:
-			l.Table, l.VNI = infoOf(v)
+			l.info(v)
 		}
+	}
+	if elsewhere || l.Lower == l.Index { // a tunnel's and lo's own
+		l.Lower = 0
 	}
 	return l, nil
 }
 
-// infoOf returns the table of a VRF's device, and the VNI of a VXLAN device; 0 for any other.
-func infoOf(v []byte) (table, vni uint32) {
+// info reads what an interface is: a bridge, a VRF's device and its table, a VXLAN device and its VNI.
+func (l *Link) info(v []byte) {
 	kind := ""
 	for typ, a := range attributes(v) {
 		switch typ {
 		case unix.IFLA_INFO_KIND:
 			kind = text(a)
+			l.Bridge = kind == "bridge"
 		case unix.IFLA_INFO_DATA:
 			for typ, d := range attributes(a) {
 				switch {
 				case kind == "vrf" && typ == iflaVRFTable:
-					table = word(d)
+					l.Table = word(d)
 				case kind == "vxlan" && typ == unix.IFLA_VXLAN_ID:
-					vni = word(d)
+					l.VNI = word(d)
 				}
 			}
 		}
 	}
-	return table, vni
 }

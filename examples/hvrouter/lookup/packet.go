@@ -51,6 +51,9 @@ type Link struct {
 	Master int
 	Table  uint32
 	VNI    uint32 // of a VXLAN device; 0 for any other interface, and for one without a VNI of its own
+	Bridge bool
+	// Lower is the interface that it is on, as a VLAN is, or the peer of a veth; 0: none in this namespace.
+	Lower int
 }
 
 // Neighbour is an entry of the neighbour table.

@@ -19,7 +19,7 @@ func TestUnread(t *testing.T) {
 	if lines := r.Lines(); len(lines) != 1 {
 		t.Errorf("%q: want what is not known, and no answer of the kernel", lines)
 	}
-	m := AskMAC(nowhere, Overlay{Device: "vx100", Bridge: "br100"}, net.HardwareAddr{2, 0, 0, 0, 0, 1}, nil)
+	m := AskMAC(nowhere, Overlay{Device: "vx100", Bridge: "br100"}, net.HardwareAddr{2, 0, 0, 0, 0, 1}, nil, nil)
 	if len(m.Unread) != 1 || m.Outcome != "vx100: not known: "+m.Unread[0] {
 		t.Errorf("a namespace that is not there: %+v", m)
 	}

@@ -9,5 +9,6 @@
 //   - ruleset.go: reads the tables.
 //   - packet.go: the octets of the packet.
 //   - eval.go: expressions and chains, pure.
-//   - hook.go: [Trace], the hooks that a packet passes.
+//   - hook.go: [Trace], the hooks that a packet passes; frames.go: those of its frames.
+//   - chains.go: base chains and the interfaces that they are for; foreign.go: those of others that guests' packets may pass.
 package nftrace

@@ -8,7 +8,7 @@ import (
 	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
-// ForeignChain is a base chain of another table than ours on a hook that forwarded packets pass.
+// ForeignChain is a base chain of another table than ours on a hook that packets to and from guests may pass.
 type ForeignChain struct {
 	// Text names it: "table ip filter chain forward (type filter, hook forward, priority 0, policy drop)".
 	Text string
@@ -16,10 +16,51 @@ type ForeignChain struct {
 	Drops bool
 	// Rules is how many rules it has.
 	Rules int
+	// Passes says which packets pass it.
+	Passes Passes
+	// On reports whether it is for an interface, for those of which [Passes] is PassesDevice.
+	On func(link string) bool
+}
+
+// Passes is which packets pass a hook.
+type Passes int
+
+const (
+	// PassesForwarded: all that are forwarded.
+	PassesForwarded Passes = iota
+	// PassesDevice: what single interfaces receive or send.
+	PassesDevice
+	// PassesBridge: the frames that come to a bridge, or leave by it.
+	PassesBridge
+	// PassesARP: what this host hears and says of ARP.
+	PassesARP
+)
+
+// passes says which packets pass a chain; ok is false for those of this host alone.
+func (c BaseChain) passes() (p Passes, ok bool) {
+	h := *c.Hooknum
+	switch c.Table.Family {
+	case nftables.TableFamilyNetdev:
+		return PassesDevice, true
+	case nftables.TableFamilyBridge:
+		return PassesBridge, true
+	case nftables.TableFamilyARP:
+		return PassesARP, true
+	case nftables.TableFamilyINet, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6:
+	default:
+		return 0, false
+	}
+	switch h {
+	case *nftables.ChainHookPrerouting, *nftables.ChainHookForward, *nftables.ChainHookPostrouting:
+		return PassesForwarded, true
+	case inetIngress:
+		return PassesDevice, true
+	}
+	return 0, false
 }
 
 // ForeignChains reads the base chains of other tables than hvrouter's, in the namespace at path: those
-// on the hooks prerouting, forward and postrouting. It needs CAP_NET_ADMIN there.
+// on the hooks that guests' packets, their frames, or ARP may pass. It needs CAP_NET_ADMIN there.
 func ForeignChains(path, table string) (list []ForeignChain, err error) {
 	err = netns.Do(path, func() error {
 		conn, err := nftables.New(nftables.AsLasting())
@@ -28,30 +69,19 @@ func ForeignChains(path, table string) (list []ForeignChain, err error) {
 		}
 		defer func() { _ = conn.CloseLasting() }()
 		r := &Ruleset{Table: table}
-		if err := r.foreign(conn); err != nil {
+		if err := r.foreign(); err != nil {
 			return fmt.Errorf("chains: %w", err)
 		}
 		for _, c := range r.Foreign {
-			family := familyNames[c.Table.Family]
-			switch *c.Hooknum {
-			case *nftables.ChainHookPrerouting, *nftables.ChainHookForward, *nftables.ChainHookPostrouting:
-			default:
+			passes, ok := c.passes()
+			if !ok {
 				continue
 			}
-			if family == "" { // bridge, netdev, arp
-				continue
-			}
-			rules, err := conn.GetRules(c.Table, c)
+			rules, err := conn.GetRules(c.Table, c.Chain)
 			if err != nil {
 				return fmt.Errorf("chain %s: %w", c.Name, err)
 			}
-			one := ForeignChain{Drops: c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop, Rules: len(rules)}
-			policy := "accept"
-			if one.Drops {
-				policy = "drop"
-			}
-			one.Text = fmt.Sprintf("table %s %s chain %s (type %s, hook %s, priority %d, policy %s)", family, c.Table.Name, c.Name, c.Type, hookNames[*c.Hooknum], *c.Priority, policy)
-			list = append(list, one)
+			list = append(list, ForeignChain{Text: c.text(true), Drops: c.drops(), Rules: len(rules), Passes: passes, On: c.on})
 		}
 		return nil
 	})

@@ -40,7 +40,7 @@ func Filter(path, table string, wanted bool) func(lookup.Tables) (lookup.Firewal
 func (t *Trace) Arrive(p *lookup.Packet) lookup.Verdict {
 	q := newPacket(*p, lookup.Link{})
 	v := t.hook(nftables.ChainHookPrerouting, q)
-	v.Lines = append(t.onDevice("ingress", netdevIngress, inetIngress), v.Lines...)
+	v.Lines = append(t.arrives(p.IIF), v.Lines...)
 	p.Mark = q.Mark
 	if t.Wanted && t.Rules.Chains == nil {
 		v.Differences = append(v.Differences, fmt.Sprintf("nftables table inet %s is not there: nothing is filtered", t.Rules.Table))
@@ -66,52 +66,17 @@ func (t *Trace) Leave(p lookup.Packet, local bool, out lookup.Link) lookup.Verdi
 		}
 	}
 	if !local {
-		all.Lines = append(all.Lines, t.onDevice("egress", netdevEgress)...)
+		all.Lines = append(all.Lines, t.leaves(out)...)
+	}
+	if p.Dst.Is4() {
+		all.Lines = append(all.Lines, t.Rules.ofFamily(nftables.TableFamilyARP, arpAll)...)
 	}
 	return all
 }
 
-// deviceHook is a hook of single interfaces.
-type deviceHook struct {
-	family nftables.TableFamily
-	number nftables.ChainHook
-}
-
-// The hooks of single interfaces (enum nf_dev_hooks, and NF_INET_INGRESS, in the kernel's
-// include/uapi/linux/netfilter.h).
-var (
-	netdevIngress = deviceHook{nftables.TableFamilyNetdev, 0}
-	netdevEgress  = deviceHook{nftables.TableFamilyNetdev, 1}
-	inetIngress   = deviceHook{nftables.TableFamilyINet, 5}
-)
-
-// onDevice names what others have on hooks of single interfaces. Which interfaces those are is not
-// read.
-func (t *Trace) onDevice(word string, hooks ...deviceHook) []string {
-	var list []string
-	for _, c := range t.Rules.Foreign {
-		if c.Table.Name != t.Rules.Table && slices.Contains(hooks, deviceHook{c.Table.Family, *c.Hooknum}) {
-			list = append(list, nameOf(c))
-		}
-	}
-	if list == nil {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s: unless they drop, and are for this interface: %s", word, strings.Join(list, "; "))}
-}
-
-// nameOf describes a base chain of others.
-func nameOf(c *nftables.Chain) string {
-	policy := "accept"
-	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
-		policy = "drop"
-	}
-	return fmt.Sprintf("table %s %s chain %s (type %s, priority %d, policy %s)", cmp.Or(familyNames[c.Table.Family], "netdev"), c.Table.Name, c.Name, c.Type, *c.Priority, policy)
-}
-
 // hook evaluates hvrouter's chains on one hook, in order, and names those of others.
 func (t *Trace) hook(h *nftables.ChainHook, p *packet) (v lookup.Verdict) {
-	word := hookNames[*h]
+	word := hookName(nftables.TableFamilyINet, *h)
 	var own []*Chain
 	for _, c := range t.Rules.Chains {
 		if c.Hooknum != nil && *c.Hooknum == *h && c.Type == nftables.ChainTypeFilter {
@@ -141,9 +106,6 @@ func (t *Trace) hook(h *nftables.ChainHook, p *packet) (v lookup.Verdict) {
 	return v
 }
 
-var hookNames = map[nftables.ChainHook]string{*nftables.ChainHookPrerouting: "prerouting", *nftables.ChainHookInput: "input", *nftables.ChainHookForward: "forward",
-	*nftables.ChainHookOutput: "output", *nftables.ChainHookPostrouting: "postrouting"}
-
 func unless(unsure string) string {
 	if unsure == "" {
 		return ""
@@ -158,7 +120,7 @@ func (t *Trace) foreign(h *nftables.ChainHook, p *packet) (list []string) {
 		if *c.Hooknum != *h || family != nftables.TableFamilyINet && byte(family) != p.family() {
 			continue
 		}
-		list = append(list, nameOf(c))
+		list = append(list, c.text(false))
 	}
 	for _, name := range t.Rules.Legacy {
 		if strings.HasPrefix(name, "ip6") == p.Dst.Is6() {
@@ -167,8 +129,6 @@ func (t *Trace) foreign(h *nftables.ChainHook, p *packet) (list []string) {
 	}
 	return list
 }
-
-var familyNames = map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6"}
 
 // addressType implements fib, as nft_fib4_eval_type and nft_fib6_eval_type: only table local
 // counts, and of a device its own addresses.

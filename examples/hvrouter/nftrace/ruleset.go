@@ -25,7 +25,7 @@ type Ruleset struct {
 	// Sets are its sets by name.
 	Sets map[string]*Set
 	// Foreign are the base chains of other tables, by priority.
-	Foreign []*nftables.Chain
+	Foreign []BaseChain
 	// Legacy are the tables of iptables that are not nftables'.
 	Legacy []string
 }
@@ -59,7 +59,7 @@ func Read(path, table string) (r *Ruleset, err error) {
 		}
 		defer func() { _ = conn.CloseLasting() }()
 		r.legacy()
-		if err := r.foreign(conn); err != nil {
+		if err := r.foreign(); err != nil {
 			return fmt.Errorf("chains: %w", err)
 		}
 		t, err := conn.ListTableOfFamily(table, nftables.TableFamilyINet)
@@ -90,17 +90,18 @@ func (r *Ruleset) legacy() {
 	}
 }
 
-func (r *Ruleset) foreign(conn *nftables.Conn) error {
-	all, err := conn.ListChains()
+// foreign reads the base chains of others. Ours are one table for IP and one for ARP.
+func (r *Ruleset) foreign() error {
+	all, err := baseChains()
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
-		if c.Hooknum != nil && (c.Table.Name != r.Table || c.Table.Family != nftables.TableFamilyINet) {
+		if f := c.Table.Family; c.Table.Name != r.Table || f != nftables.TableFamilyINet && f != nftables.TableFamilyARP {
 			r.Foreign = append(r.Foreign, c)
 		}
 	}
-	slices.SortStableFunc(r.Foreign, func(a, b *nftables.Chain) int { return cmp.Compare(*a.Priority, *b.Priority) })
+	slices.SortStableFunc(r.Foreign, func(a, b BaseChain) int { return cmp.Compare(*a.Priority, *b.Priority) })
 	return nil
 }
 
