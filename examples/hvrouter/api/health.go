@@ -33,7 +33,8 @@ type Reason struct {
 	Level string `json:"level"` // broken, degraded or note
 	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, overlay, foreign, contended, difference, namespace, reload-pending,
-	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, disabled, drained.
+	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, moves, disabled,
+	// drained, moved-down.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -61,16 +62,36 @@ func HealthOf(b Backend) Health {
 	h.listening(sessions)
 	h.bfd(sessions, bfds)
 	h.status(b.Status())
+	var moved []string
 	for _, g := range b.Guests() {
+		if g.Down && !g.Moved.IsZero() {
+			moved = append(moved, g.Name)
+		}
 		if g.Refused != "" {
 			h.add(Degraded, "guest-refused", "guest %s is not served: %s", g.Name, g.Refused)
 		}
 	}
+	h.moved(moved)
 	if d := b.DrainStatus(); d.Drained {
 		h.add(Note, "drained", "the host is drained since %s", d.Since.Format(time.RFC3339))
 	}
 	h.finish()
 	return h
+}
+
+// mostMoved is how many guests are named that are down by `guest move`.
+const mostMoved = 10
+
+// moved says which guests are down although their files say nothing of it.
+func (h *Health) moved(names []string) {
+	if len(names) == 0 {
+		return
+	}
+	text := strings.Join(names[:min(len(names), mostMoved)], ", ")
+	if more := len(names) - mostMoved; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	h.add(Note, "moved-down", "down by `guest move`, until `guest move NAME -up`: %s", text)
 }
 
 // finish sorts the reasons and takes the level of the worst.
@@ -272,5 +293,8 @@ func (h *Health) status(s Status) {
 	}
 	if s.EventsError != "" {
 		h.add(Degraded, "events-unwritten", "events are not written: %s", s.EventsError)
+	}
+	if s.MovesError != "" {
+		h.add(Degraded, "moves", "moves of guests: %s", s.MovesError)
 	}
 }

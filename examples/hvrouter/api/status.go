@@ -72,6 +72,8 @@ type Status struct {
 	Unread []string `json:"inventory-unread,omitempty"`
 	// EventsError is why events are not written to the state directory; "" if they are.
 	EventsError string `json:"events-error,omitempty"`
+	// MovesError is what is wrong with the file that keeps moves of guests; "" if nothing is.
+	MovesError string `json:"moves-error,omitempty"`
 	// EVPN is how each overlay with EVPN stands.
 	EVPN []EVPNStatus `json:"evpn,omitempty"`
 	// Namespaces that have names, and what became of those: fine, gone, or replaced

@@ -241,6 +241,11 @@ type Guest struct {
 	On []string `json:"on,omitempty"`
 	// Refused says why the guest does not count; "" if it does.
 	Refused string `json:"refused,omitempty"`
+	// DownBy says who has the guest down: its source or, if that does not, "guest move"; "" if it is
+	// not down.
+	DownBy string `json:"down-by,omitempty"`
+	// Moved is when `guest move` said of a guest of a file what the file does not say; zero: it did not.
+	Moved time.Time `json:"moved,omitzero"`
 	// Abuse counts what the guest said that was of no use, by protocol, while it is present.
 	Abuse []Abuse `json:"abuse,omitempty"`
 }
@@ -381,7 +386,10 @@ type Reload struct {
 	// now: the first 10,000; More is how many others.
 	Kernel []Difference `json:"kernel,omitempty"`
 	More   int          `json:"more,omitempty"`
-	Done   bool         `json:"done"`
+	// Stays is what `guest move` has said of guests and the files do not, one each: a reload does not
+	// change it.
+	Stays []string `json:"stays,omitempty"`
+	Done  bool     `json:"done"`
 	// Confirmation is what it waits for, nil if it counts for good.
 	Confirmation *Confirmation `json:"confirmation,omitempty"`
 }

@@ -53,6 +53,7 @@ func reload(in invocation) int {
 	for _, c := range done.Changes {
 		fmt.Fprintln(in.stdout, c)
 	}
+	printStays(in.stdout, done)
 	if c := done.Confirmation; c != nil {
 		fmt.Fprintf(in.stdout, "it is rolled back in %s, at %s, unless `hvrouter reload confirm` comes\n", c.Left, c.Deadline.Local().Format(time.TimeOnly))
 	}
@@ -96,6 +97,7 @@ func printForeseen(w io.Writer, would api.Reload) {
 		}
 		fmt.Fprintln(w, c)
 	}
+	printStays(w, would)
 	for _, d := range would.Kernel {
 		if d.NetNS != "" {
 			fmt.Fprintf(w, "netns %s: ", d.NetNS)
@@ -111,6 +113,13 @@ func printForeseen(w io.Writer, would api.Reload) {
 	}
 	if would.More > 0 {
 		fmt.Fprintf(w, "and %d more\n", would.More)
+	}
+}
+
+// printStays prints what a reload leaves as `guest move` has said.
+func printStays(w io.Writer, r api.Reload) {
+	for _, text := range r.Stays {
+		fmt.Fprintln(w, text)
 	}
 }
 

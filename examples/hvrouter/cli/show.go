@@ -399,6 +399,12 @@ func guestRows(g *api.Guest) (heading, cells []string) {
 		state = "refused: " + g.Refused
 	case g.Down:
 		state = "down"
+		if g.DownBy != "" {
+			state += " by " + g.DownBy
+		}
+		if !g.Moved.IsZero() {
+			state += ", " + ago(g.Moved)
+		}
 	case g.Present:
 		state = "present"
 	}

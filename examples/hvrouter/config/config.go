@@ -18,7 +18,7 @@ type Config struct {
 	// Metrics is the TCP address and port at which Prometheus gets /metrics, and nothing else.
 	// There is neither encryption nor a password. Default: none, they are on the socket only.
 	Metrics string `yaml:"metrics,omitempty" json:"metrics,omitempty"`
-	// StateDirectory holds what outlives a restart of the host: a drain, sessions that are
+	// StateDirectory holds what outlives a restart of the host: a drain, guests that were moved, sessions that are
 	// disabled, the last events. Default /var/lib/hvrouter; with another api, its path with
 	// .state appended.
 	StateDirectory string `yaml:"state-directory,omitempty" json:"state-directory"`

@@ -81,9 +81,11 @@ type Guest struct {
 	// routes are theirs. It is not in the file.
 	Learned []Prefix `yaml:"-" json:"learned,omitempty"`
 	// LocalPref of the guest's routes. Default 100; the target of a migration
-	// announces more than the source.
+	// announces more than the source. What `hvrouter guest move` says in its place holds until
+	// this key changes.
 	LocalPref uint32 `yaml:"local-pref,omitempty" json:"local-pref"`
-	// Down keeps the guest in the inventory without announcing it.
+	// Down keeps the guest in the inventory without announcing it. What `hvrouter guest move`
+	// says in its place holds until this key changes.
 	Down bool `yaml:"down,omitempty" json:"down,omitempty"`
 	// Force takes what looks like a mistake: an address in an uplink's subnet, a prefix
 	// that is routed through one guest and covers what another one has, and the like. It

@@ -127,6 +127,7 @@ func (d backend) Status() (s api.Status) {
 	if err := d.eventsError(); err != nil {
 		s.EventsError = err.Error()
 	}
+	s.MovesError = d.movesError.Load()
 	s.Confirmation = d.reloader.trial.confirmation()
 	s.RefusedFile = d.reloader.refusedFile(d.ctx, d.config())
 	s.Reloads = api.Reloads{Done: d.reloader.done.Load(), Refused: d.reloader.refused.Load(), RolledBack: d.reloader.rolledBack.Load()}
@@ -168,7 +169,7 @@ func (d backend) Remove(name string) error {
 
 // Move implements [api.Backend].
 func (d backend) Move(name string, m api.Move) error {
-	return d.inventory.change(d.ctx, moves(name, m))
+	return d.inventory.move(d.ctx, name, m)
 }
 
 // Reload implements [api.Backend].

@@ -14,6 +14,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/failover"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/netns"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 	"github.com/hyperfib/hyperfib/fib"
@@ -75,6 +76,8 @@ type CoreConfig struct {
 	Store  func([]config.Guest) error
 	// Drain is the drain of an earlier run, as [Core.DrainState] returned it.
 	Drain DrainState
+	// Moves are those of guests of the configuration in earlier runs, as [Core.Moves] returned them.
+	Moves []guest.Moved
 }
 
 // NewCore makes a Core. Of the kernels it begins to take the events, before they run.
@@ -212,6 +215,7 @@ func (c *Core) begin() error {
 		return err
 	}
 	r.setDrain(c.config.Drain)
+	r.guests.SetMoves(c.config.Moves)
 	r.firstInventory(c.config.Host, inventoryReading{known: true, state: c.config.Stored, stateKnown: true})
 	r.begin()
 	r.configureSessions()

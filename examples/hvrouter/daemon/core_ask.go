@@ -17,7 +17,18 @@ func (c *Core) Put(guests []config.Entry) error { return c.change(put(guests, c.
 func (c *Core) Remove(name string) error { return c.change(remove(name)) }
 
 // Move changes where a guest is: how it is preferred, and whether it is down.
-func (c *Core) Move(name string, m api.Move) error { return c.change(moves(name, m)) }
+func (c *Core) Move(name string, m api.Move) error {
+	if c.ended || !c.running {
+		return errNotRunning
+	}
+	if c.router.moveOfFile(name, m) {
+		return nil
+	}
+	return c.change(moves(name, m))
+}
+
+// Moves returns what Move has said of guests of the configuration, for [CoreConfig] of the next run.
+func (c *Core) Moves() []guest.Moved { return c.router.guests.Moves() }
 
 // Reload makes another configuration the one that counts, judged as any reload is: one that changes
 // what only a restart can is refused, and without force also one that loses what people would
@@ -26,15 +37,15 @@ func (c *Core) Reload(next *config.Config, force bool) ([]api.Change, error) {
 	if c.ended || !c.running {
 		return nil, errNotRunning
 	}
-	old, refused, err := c.router.tryReload(next, c.config.Host)
+	list, _, err := c.router.tryReload(next, c.config.Host)
 	if err != nil {
 		return nil, err
 	}
-	list := changes(old, next, refused)
 	if lost := losses(list); len(lost) > 0 && !force {
 		return list, lost
 	}
 	c.router.reload(next, c.config.Host, list)
+	c.router.settleMoves(guest.FromConfig)
 	return list, nil
 }
 

@@ -31,4 +31,17 @@ type Daemon struct {
 	draining       sync.Mutex            // one change of the drain at a time
 	// drainUnwritten says why the drain is not written down; nil, or to "": it is.
 	drainUnwritten atomic.Pointer[string]
+	movesError     note // what is wrong with the file of guests' moves
+}
+
+// note is a text that several goroutines read and write; "" is none.
+type note struct{ text atomic.Pointer[string] }
+
+func (n *note) Store(text string) { n.text.Store(&text) }
+
+func (n *note) Load() string {
+	if text := n.text.Load(); text != nil {
+		return *text
+	}
+	return ""
 }

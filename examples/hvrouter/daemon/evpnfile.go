@@ -10,7 +10,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
@@ -18,9 +17,6 @@ import (
 
 // keptSize is how long the file of what EVPN keeps may be, in octets: more than a hypervisor has guests.
 const keptSize = 16 << 20
-
-// keptAgain is how long it is until a file that could not be written is written again.
-const keptAgain = 10 * time.Second
 
 // evpnFile is where [overlay.Kept] outlives the daemon. It does not outlive the host: then all guests have come.
 type evpnFile struct{ path, boot string }
@@ -95,49 +91,20 @@ func (f evpnFile) save(list []overlay.Kept) error {
 	return last()
 }
 
-// follow saves what changes, until ctx ends; it is too late then to wait for a disk. What has changed while the file was written is
-// written together.
-func (f evpnFile) follow(ctx context.Context, d *Daemon) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.write(ctx, d)
-	}()
-	<-ctx.Done()
-	select {
-	case <-done:
-	case <-time.After(lastEventsTime): // a disk that does not answer does not hold the end up
-	}
-}
-
-func (f evpnFile) write(ctx context.Context, d *Daemon) {
-	failed := false
-	for again := time.Duration(0); ; {
-		var due <-chan time.Time
-		if again > 0 {
-			due = time.After(again)
-		}
-		select {
-		case <-d.router.evpn.keep:
-		case <-due:
-		case <-ctx.Done():
-			return
-		}
-		var list []overlay.Kept
-		if !d.loop.do(ctx, func() { list = d.router.evpn.core.Kept() }) {
-			return
-		}
-		err := f.save(list)
-		switch {
-		case err != nil && !failed:
-			d.log.Warn("where guests' MACs are is not kept over a restart", "event", "evpn-unwritten", "err", err)
-		case err == nil && failed:
-			d.log.Info("where guests' MACs are is kept again", "event", "evpn-written")
-		}
-		if failed = err != nil; failed {
-			again = keptAgain
-		} else {
-			again = 0
-		}
+// writer returns what writes it.
+func (f evpnFile) writer(d *Daemon) stateWriter {
+	return stateWriter{
+		loop: d.loop, changed: d.router.evpn.keep,
+		take: func() func() error {
+			list := d.router.evpn.core.Kept()
+			return func() error { return f.save(list) }
+		},
+		report: func(err error) {
+			if err != nil {
+				d.log.Warn("where guests' MACs are is not kept over a restart", "event", "evpn-unwritten", "err", err)
+			} else {
+				d.log.Info("where guests' MACs are is kept again", "event", "evpn-written")
+			}
+		},
 	}
 }

@@ -33,24 +33,12 @@ func remove(name string) guestChange {
 
 // moves moves a guest.
 func moves(name string, m api.Move) guestChange {
-	return func(_ *router, in *guest.Inventory) error { return move(in, name, m) }
-}
-
-// move changes a guest of any source: one that came from a file is taken over by the API until
-// the file says otherwise.
-func move(in *guest.Inventory, name string, m api.Move) error {
-	g, source, ok := in.Find(name)
-	if !ok {
-		return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+	return func(r *router, in *guest.Inventory) error {
+		if !in.Move(name, m.Down, m.LocalPref, r.now()) {
+			return fmt.Errorf("guest %s: %w", name, api.ErrNotFound)
+		}
+		return nil
 	}
-	if m.LocalPref != nil {
-		g.LocalPref = *m.LocalPref
-	}
-	if m.Down != nil {
-		g.Down = *m.Down
-	}
-	in.Change(source, g)
-	return nil
 }
 
 // tryChange tries a change of guests on a copy, and returns those that came over the API and would

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
@@ -20,15 +21,16 @@ type inventory struct {
 	router *router
 	store  *guest.Store
 	reader inventoryReader
+	moves  stateWriter
 
 	changing sync.Mutex // guests over the API
 }
 
 // newInventory makes the inventory of a configuration. load comes before the loop runs, and
 // follow, which is one goroutine's, after it.
-func newInventory(log *slog.Logger, c *config.Config, l loop, r *router) *inventory {
+func newInventory(log *slog.Logger, c *config.Config, l loop, r *router, moves stateWriter) *inventory {
 	store := &guest.Store{Path: c.Inventory.State}
-	return &inventory{log: log, loop: l, router: r, store: store, reader: inventoryReader{path: c.Inventory.Directory, store: store}}
+	return &inventory{log: log, loop: l, router: r, store: store, moves: moves, reader: inventoryReader{path: c.Inventory.Directory, store: store}}
 }
 
 // load reads everything for the first time.
@@ -97,11 +99,34 @@ func (v *inventory) rescan(ctx context.Context) (missing bool) {
 // done.
 const askTime = 5 * time.Second
 
+// move moves a guest. What that says of one of a file is in the state directory when move returns,
+// or health says why it is not.
+func (v *inventory) move(ctx context.Context, name string, m api.Move) error {
+	v.changing.Lock()
+	defer v.changing.Unlock()
+	moved := false
+	if !v.loop.do(ctx, func() { moved = v.router.moveOfFile(name, m) }) {
+		return context.Canceled
+	}
+	if !moved {
+		return v.changeAPI(ctx, moves(name, m))
+	}
+	writing, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	v.moves.flush(writing)
+	v.settle(writing)
+	return nil
+}
+
 // change changes guests that came over the API, and brings everything in line. It writes the
 // state file first: what would not outlive a restart is not done. Changes wait for each other.
 func (v *inventory) change(ctx context.Context, do guestChange) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
+	return v.changeAPI(ctx, do)
+}
+
+func (v *inventory) changeAPI(ctx context.Context, do guestChange) error {
 	r := v.router
 	var write func(context.Context) error
 	err := context.Canceled

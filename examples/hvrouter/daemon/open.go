@@ -118,9 +118,11 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, m opened) error {
 	} else {
 		r.evpn.core.Restore(f.load(t.ctx, d.log))
 		r.evpn.keep = make(chan struct{}, 1)
-		t.start("", func(ctx context.Context) error { f.follow(ctx, d); return nil })
+		t.start("", func(ctx context.Context) error { f.writer(d).follow(ctx); return nil })
 	}
-	d.inventory = newInventory(d.log, c, d.loop, r)
+	moves := d.openMoves(t.ctx, d.log)
+	t.start("", func(ctx context.Context) error { moves.follow(ctx); return nil })
+	d.inventory = newInventory(d.log, c, d.loop, r, moves)
 	d.inventory.load(t.ctx, c)
 	r.begin()
 	t.start("edge", m.edge.Run) // now that it serves all guests that are here

@@ -33,6 +33,7 @@ type inventoryReader struct {
 type inventoryReading struct {
 	directory  []config.Entry
 	known      bool // the directory could be read, now or earlier
+	whole      bool // and was now, every file
 	state      []config.Entry
 	stateKnown bool
 	errs       []error
@@ -53,6 +54,7 @@ func (v *inventoryReader) read(ctx context.Context, state bool) (n inventoryRead
 		})
 	}
 	n.directory, n.errs, n.known = v.directory.Read(ctx, &v.files, v.path)
+	n.whole = n.known && len(n.errs) == 0 && ctx.Err() == nil
 	both.Wait()
 	if err != nil {
 		n.errs = append(n.errs, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/change"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/files"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/guest"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
 )
@@ -56,6 +57,7 @@ type judged struct {
 	config  *config.Config
 	host    config.Host
 	list    []api.Change
+	stays   []string // of what guests were moved to
 	preview preview
 }
 
@@ -79,9 +81,10 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 	}
 	if opt.DryRun {
 		j, err := l.judge(ctx, opt)
-		out.Changes, out.Kernel, out.More = j.list, j.preview.list, j.preview.more
+		out.Changes, out.Stays, out.Kernel, out.More = j.list, j.stays, j.preview.list, j.preview.more
 		return out, err
 	}
+	defer l.settleMoves(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.carryOut(ctx, l.trial.core.Retry(time.Now()))
@@ -103,7 +106,7 @@ func (l *reloader) reload(ctx context.Context, opt api.ReloadOptions) (out api.R
 	} else if err := l.try(ctx, j, opt); err != nil {
 		return out, err
 	}
-	out.Changes, out.Done = j.list, true
+	out.Changes, out.Stays, out.Done = j.list, j.stays, true
 	out.Confirmation = l.trial.confirmation()
 	return out, ctx.Err()
 }
@@ -165,7 +168,7 @@ func (l *reloader) judge(ctx context.Context, opt api.ReloadOptions) (j judged, 
 		return j, context.Canceled
 	}
 	j.host = facts(l.log, j.config)
-	if j.list, err = l.foresee(ctx, j.config, j.host); err != nil {
+	if j.list, j.stays, err = l.foresee(ctx, j.config, j.host); err != nil {
 		return j, err
 	}
 	if opt.DryRun {
@@ -200,48 +203,63 @@ func (l *reloader) count(j judged) {
 
 // foresee returns what a reload would do, without doing any of it. An error is what it
 // cannot do.
-func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host) (list []api.Change, err error) {
+func (l *reloader) foresee(ctx context.Context, c *config.Config, h config.Host) (list []api.Change, stays []string, err error) {
 	var old *config.Config
-	var refused []error
+	var follows []api.Change
 	err = context.Canceled
-	l.loop.do(ctx, func() { old, refused, err = l.router.tryReload(c, h) })
+	l.loop.do(ctx, func() {
+		old = l.router.cfg
+		follows, stays, err = l.router.tryReload(c, h)
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := l.rights(c); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := api.LookupGroup(c.APIGroup); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, f := range host.Worse(host.Check(old, host.System), host.Check(c, host.System)) {
 		list = append(list, api.Change{Text: f.String(), Position: c.Where(f.Path), Loses: true})
 	}
-	return append(list, changes(old, c, refused)...), nil
+	return append(list, follows...), stays, nil
 }
 
-// tryReload tries a configuration on a copy of the inventory. It returns the one that counts, and
-// which guests would be refused. An error is what cannot change while running.
-func (r *router) tryReload(c *config.Config, h config.Host) (old *config.Config, refused []error, err error) {
+// settleMoves forgets the moves of guests that the configuration has overtaken, unless it waits for
+// its confirmation.
+func (l *reloader) settleMoves(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, _, waits := l.trial.core.Waiting(time.Now()); !waits {
+		l.loop.do(ctx, func() { l.router.settleMoves(guest.FromConfig) })
+	}
+}
+
+// tryReload tries a configuration on a copy of the inventory. It returns what a reload would do, and
+// what would stay that guests were moved to. An error is what cannot change while running.
+func (r *router) tryReload(c *config.Config, h config.Host) (list []api.Change, stays []string, err error) {
 	if err := fixed(r.cfg, c); err != nil {
 		return nil, nil, err
 	}
 	if err := r.tryDomains(c); err != nil {
 		return nil, nil, err
 	}
-	return r.cfg, admit(r.guests.Clone(), c, h), nil
+	list, stays = r.changes(c, h)
+	return list, stays, nil
 }
 
-// changes returns what a reload would do that follows from the configurations, with guests that
-// are refused.
-func changes(old, c *config.Config, refused []error) (list []api.Change) {
-	for _, err := range refused {
+// changes returns what a reload would do that follows from the configuration and from the guests
+// that there are, and what would stay that guests were moved to.
+func (r *router) changes(c *config.Config, h config.Host) (list []api.Change, stays []string) {
+	in := r.guests.Clone()
+	for _, err := range admit(in, c, h) {
 		list = append(list, api.Change{Text: "guest refused: " + err.Error(), Loses: true})
 	}
-	for _, change := range change.Between(old, c) {
+	for _, change := range change.Between(r.cfg, c) {
 		list = append(list, api.Change{Text: change.Text, Position: c.Where(change.Path), Loses: change.Loses})
 	}
-	return list
+	return append(list, moveChanges(c, in)...), standingMoves(in)
 }
 
 // becomeReady calls Ready once every session is up and all of its routes have come, or the

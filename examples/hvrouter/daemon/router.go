@@ -37,7 +37,8 @@ type router struct {
 	order      []string // of the domains, as in the file
 
 	guests        guest.Inventory
-	unread        unread // of the inventory: no conclusions are drawn from it
+	movesChanged  chan<- struct{} // takes one when the moves of guests of files have changed; nil: they are not kept
+	unread        unread          // of the inventory: no conclusions are drawn from it
 	attached      attached
 	findings      discovery.Findings
 	askers        discovery.Askers
@@ -269,6 +270,9 @@ func (r *router) onInventory(n inventoryReading) {
 	if n.known {
 		n.errs = append(n.errs, r.guests.Replace(guest.FromDirectory, n.directory)...)
 		r.unread.directory = false
+		if n.whole {
+			r.settleMoves(guest.FromDirectory)
+		}
 	}
 	if n.stateKnown {
 		n.errs = append(n.errs, r.guests.Replace(guest.FromAPI, n.state)...)

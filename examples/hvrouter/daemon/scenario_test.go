@@ -368,7 +368,7 @@ func (m *machine) read(words []string) error {
 }
 
 func (m *machine) moveWords(words []string) error {
-	return m.says(m.change(func(in *guest.Inventory) error { return move(in, words[1], moveOf(words)) }))
+	return m.says(m.change(func(in *guest.Inventory) error { return moves(words[1], moveOf(words))(m.router, in) }))
 }
 
 // moveOf returns what "move NAME [pref N] [down|up]" asks for.

@@ -56,6 +56,7 @@ func (l *reloader) confirm(ctx context.Context) error { return l.decide(ctx, l.t
 func (l *reloader) cancel(ctx context.Context) error { return l.decide(ctx, l.trial.core.Cancel) }
 
 func (l *reloader) decide(ctx context.Context, how func(time.Time) ([]confirm.Effect, error)) error {
+	defer l.settleMoves(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fx, err := how(time.Now())
@@ -68,6 +69,7 @@ func (l *reloader) decide(ctx context.Context, how func(time.Time) ([]confirm.Ef
 // follow does what is due, and goes on with what an earlier run has left, until ctx ends.
 func (l *reloader) follow(ctx context.Context) error {
 	l.recover(ctx)
+	l.settleMoves(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -85,6 +87,7 @@ func (l *reloader) follow(ctx context.Context) error {
 			l.mu.Lock()
 			_ = l.carryOut(ctx, l.trial.core.Advance(time.Now())) // it is reported, and tried again
 			l.mu.Unlock()
+			l.settleMoves(ctx)
 		}
 	}
 }
@@ -141,7 +144,7 @@ func (l *reloader) restore(ctx context.Context, c *config.Config) {
 	defer l.announce()()
 	h := facts(l.log, c)
 	l.loop.do(ctx, func() {
-		list := changes(l.router.cfg, c, admit(l.router.guests.Clone(), c, h))
+		list, _ := l.router.changes(c, h)
 		l.count(judged{config: c, host: h, list: list})
 	})
 }

@@ -75,8 +75,19 @@ func startLive(t *testing.T, text string, service bfd.Service) *live {
 	return startLiveWith(t, text, service, nil, nil)
 }
 
+// startLiveAfter is startLive after what an earlier run has left.
+func startLiveAfter(t *testing.T, text string, left func(*config.Config)) *live {
+	t.Helper()
+	return startLiveOn(t, text, nil, nil, nil, left)
+}
+
 // startLiveWith is startLive with other router advertisements than none, and a network of BGP.
 func startLiveWith(t *testing.T, text string, service bfd.Service, adverts advertisements, network func(*bgp.Config)) *live {
+	t.Helper()
+	return startLiveOn(t, text, service, adverts, network, func(*config.Config) {})
+}
+
+func startLiveOn(t *testing.T, text string, service bfd.Service, adverts advertisements, network func(*bgp.Config), left func(*config.Config)) *live {
 	t.Helper()
 	l := &live{t: t, dir: t.TempDir(), reload: make(chan os.Signal), ended: make(chan error, 1)}
 	l.write(text)
@@ -88,6 +99,7 @@ func startLiveWith(t *testing.T, text string, service bfd.Service, adverts adver
 	if err := os.WriteFile(c.API, nil, 0o600); err != nil { // whose group and mode the daemon sets
 		t.Fatal(err)
 	}
+	left(c)
 	up := func(i int, name string) fib.Link {
 		return fib.Link{IfIndex: i, Interface: name, AdminUp: true, Carrier: true}
 	}

@@ -36,6 +36,7 @@ type Inventory struct {
 	admitted  [sources]map[string]*config.Entry // which stay as they are: clones share them
 	refused   [sources][]Refused                // by a rule, or by a guest that was there before
 	claims    config.Claims
+	moves     map[movedKey]Moved // what `guest move` said of guests of files: never changed in place
 	version   uint64
 	listed    list // what All returned last
 }
@@ -222,15 +223,6 @@ func (in *Inventory) forget(name string) bool {
 	return len(in.refused[FromAPI]) < n
 }
 
-// Change replaces a guest where it is, whatever its source. It must have the
-// addresses it had.
-func (in *Inventory) Change(s Source, g config.Guest) {
-	e := *in.admitted[s][g.Name]
-	e.Guest = g
-	in.admitted[s][g.Name] = &e
-	in.version++
-}
-
 // Remove takes a guest away that came over the API.
 func (in *Inventory) Remove(name string) error {
 	if e, ok := in.admitted[FromAPI][name]; ok {
@@ -253,7 +245,9 @@ func (in *Inventory) Remove(name string) error {
 func (in *Inventory) Find(name string) (config.Guest, Source, bool) {
 	for s, guests := range in.admitted {
 		if e, ok := guests[name]; ok {
-			return e.Guest, Source(s), true
+			g := e.Guest
+			in.moves[movedKey{Source(s), name}].apply(&g)
+			return g, Source(s), true
 		}
 	}
 	return config.Guest{}, 0, false
@@ -277,6 +271,7 @@ func (in *Inventory) Knows(name string) bool {
 func (in *Inventory) All() []config.Guest {
 	if in.listed.guests == nil || in.listed.version != in.version {
 		in.listed = list{sorted(in.admitted[:], nil), in.version}
+		in.moved(in.listed.guests)
 	}
 	return in.listed.guests
 }

@@ -28,7 +28,9 @@ func parse(t testing.TB, text string) []config.Entry {
 //	admit SAMPLE [OLD=>NEW ...]          check guests against a sample, with changes (_ is a space)
 //	host INTERFACE PREFIX|default|MAC    what the host has; counts from the next admit on
 //	set config|directory|api GUESTS      all guests of a source, as YAML
-//	put GUESTS, del NAME, down NAME
+//	put GUESTS, del NAME, down NAME, up NAME
+//	keep                                 the moves of guests of files are written, and read by the next run
+//	settle config|directory              forget the moves that a source has overtaken
 //	list
 func TestScenarios(t *testing.T) {
 	scenario.Files(t, "testdata/*.txt", func(t *testing.T, text string) (string, error) {
@@ -68,18 +70,45 @@ func (x *inventoryTest) Do(_ time.Time, words []string) (out []string, err error
 	case "del":
 		return said(x.Remove(rest)), nil
 	case "down":
-		g, source, ok := x.Find(rest)
-		if !ok {
-			return nil, fmt.Errorf("no guest %s", rest)
+		return nil, x.move(rest, true)
+	case "up":
+		return nil, x.move(rest, false)
+	case "settle":
+		return x.settle(rest), nil
+	case "keep": // as a file does
+		data, err := EncodeMoves(x.Moves())
+		if err != nil {
+			return nil, err
 		}
-		g.Down = true
-		x.Change(source, g)
+		list, err := DecodeMoves(data)
+		x.SetMoves(list)
+		return strings.Split(strings.TrimSpace(string(data)), "\n"), err
 	case "list":
 		return x.list(), nil
 	default:
 		return nil, fmt.Errorf("unknown word %q", words[0])
 	}
 	return nil, nil
+}
+
+// move moves a guest.
+func (x *inventoryTest) move(name string, down bool) error {
+	if !x.Move(name, &down, nil, time.Unix(1_800_000_000, 0).UTC()) {
+		return fmt.Errorf("no guest %s", name)
+	}
+	return nil
+}
+
+// settle settles the moves of a source.
+func (x *inventoryTest) settle(source string) (lines []string) {
+	var s Source
+	if err := s.UnmarshalText([]byte(source)); err != nil {
+		panic(err)
+	}
+	for _, m := range x.SettleMoves(s) {
+		lines = append(lines, "ended: "+m.String())
+	}
+	return lines
 }
 
 func (x *inventoryTest) know(link, what string) {
@@ -103,10 +132,13 @@ func (x *inventoryTest) list() (lines []string) {
 		if g.Down {
 			line += " down"
 		}
+		if _, ok := x.Standing(source, g.Name); ok {
+			line += ", moved"
+		}
 		lines = append(lines, line)
 	}
 	for s, r := range x.Refused {
-		lines = append(lines, fmt.Sprintf("refused (%v): %v", s, r.Why))
+		lines = append(lines, strings.ReplaceAll(fmt.Sprintf("refused (%v): %v", s, r.Why), "\n", "; "))
 	}
 	return lines
 }

@@ -19,6 +19,18 @@ func Guests(in *guest.Inventory, served map[string]guest.Port, there func(name s
 			g = p.Guest
 		}
 		one := api.Guest{Guest: g, Source: source.String(), Present: here, Link: p.Link.IfIndex}
+		if m, ok := in.Standing(source, g.Name); ok {
+			one.Moved = m.Since
+			if m.Down != nil {
+				one.DownBy = "guest move"
+			}
+		}
+		if one.DownBy == "" {
+			one.DownBy = source.String()
+		}
+		if !g.Down {
+			one.DownBy = ""
+		}
 		for _, p := range g.Overlays {
 			if !g.Down && there(p.Interface) {
 				one.On = append(one.On, p.Overlay)
