@@ -166,7 +166,46 @@ func (k *kernel) write(writes []write) (failed map[int]*Error, err error) {
 			}
 		}
 	}
-	return failed, nil
+	return failed, k.overLearned(writes, failed)
+}
+
+// overLearned writes neighbours that were refused because the kernel has an entry of its own making by now. It makes one for
+// each address that it is to send a packet to, and does not notify one that has failed at once, as it does where nobody is asked
+// (net/core/neighbour.c, __neigh_event_send, without mcast_solicit and app_solicit).
+func (k *kernel) overLearned(writes []write, failed map[int]*Error) error {
+	for i, e := range failed {
+		if e.Entry.Table != TableNeighbors || !errors.Is(e, unix.EEXIST) || !k.learned(e.Entry) {
+			continue
+		}
+		w := k.writer
+		w.Reset()
+		again := writes[i]
+		again.op = opReplace
+		w.Add(appendWrite(w.Buffer(), again, w.Seq(), k.config.Protocol))
+		if _, err := w.Flush(); err != nil {
+			return err
+		}
+		if delete(failed, i); w.Err(0) != nil {
+			failed[i] = refusal(again, w.Err(0))
+		}
+	}
+	return nil
+}
+
+// learned asks the kernel whether a neighbour is of its own making.
+func (k *kernel) learned(e Entry) (yes bool) {
+	body := make([]byte, rtnl.SizeNeighbor)
+	body[0] = rtnl.AF_INET6
+	if e.Addr.Is4() {
+		body[0] = rtnl.AF_INET
+	}
+	native.PutUint32(body[4:], uint32(e.IfIndex))
+	body = rtnl.AppendAddr(body, rtnl.NDA_DST, e.Addr)
+	err := k.request(rtnl.RTM_GETNEIGH, 0, body, func(m rtnl.Message) {
+		have, ok := parseEntry(m.Body, k.config.Protocol)
+		yes = ok && have.origin == learned
+	})
+	return yes && err == nil
 }
 
 // refusal is what the kernel's answer means for a change; nil: it is done.

@@ -3,6 +3,7 @@ package vxlan
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,6 +20,41 @@ func TestForeignCameIn(t *testing.T) {
 	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), addrOf("172.22.2.2"))
 	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Error(err)
+	}
+}
+
+// The kernel has been asked to send to an address, and has an entry of that which nobody is told of: it is no foreign one. One that an
+// operator has made meanwhile is.
+func TestNeighborCameIn(t *testing.T) {
+	ns, f := host(t)
+	ns.IP("link add name br0 type bridge")
+	ns.IP("addr add 192.168.5.254/24 dev br0")
+	ns.IP("addr add 2001:db8:5::fe/64 dev br0 nodad")
+	for _, family := range []string{"ipv4", "ipv6"} {
+		ns.Sysctl("net/"+family+"/neigh/br0/mcast_solicit", "0")
+	}
+	ns.IP("link set br0 up")
+	link, err := strconv.Atoi(strings.TrimSpace(ns.Exec("cat", "/sys/class/net/br0/ifindex")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := macOf(t, "02:00:00:00:00:01")
+	if err := f.SetNeighbor(link, addrOf("192.168.5.9"), m); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, f, Result{Added: 1}) // now the table has been read
+	for _, a := range []string{"192.168.5.1", "2001:db8:5::1"} {
+		ns.Command("ping", "-n", "-c", "1", "-W", "0.1", a).Run()
+		if out := ns.IP("neigh show " + a); !strings.Contains(out, "FAILED") {
+			t.Fatalf("%s: %s", a, out)
+		}
+		if err := f.SetNeighbor(link, addrOf(a), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, f, Result{Added: 2})
+	if out := ns.IP("neigh show dev br0 nud noarp"); strings.Count(out, m.String()) != 3 {
+		t.Error(out)
 	}
 }
 

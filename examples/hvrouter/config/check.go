@@ -133,6 +133,7 @@ func (k *checker) config(c *Config) {
 	k.guests(c)
 	k.templates(c)
 	k.overlays(c)
+	k.gateways(c)
 	k.firewall(c)
 }
 

@@ -151,6 +151,14 @@ func (k *checker) own(c *Config, on map[string]linkIn, peers map[netip.Addr]stri
 	for i, t := range c.GuestTemplates {
 		ours(fmt.Sprintf("$.guest-templates[%d].gateway4", i), t.Gateway4.Addr, c.GuestNetNS(), "a gateway of guests")
 	}
+	for i, o := range c.Overlays {
+		for at, p := range o.Gateway.fields {
+			at = fmt.Sprintf("$.overlays[%d].gateway%s", i, at)
+			if ours(at, p.Addr(), c.GuestNetNS(), "the gateway of overlay "+o.Name); p.Addr() == c.Loopback.Address.Addr() {
+				k.bad(at, "%v is the loopback address, and cannot be the gateway of overlay %s", p.Addr(), o.Name)
+			}
+		}
+	}
 	for key, l := range on {
 		if a, err := netip.ParseAddr(key[strings.LastIndexByte(key, ' ')+1:]); err == nil {
 			if at, ok := peers[a]; ok {

@@ -418,4 +418,7 @@ type Overlay struct {
 	// defaults. Default: off, stations are learned from what they send. The first overlay that has it, and the last, is
 	// what resets sessions.
 	EVPN *EVPN `yaml:"evpn,omitempty" json:"evpn,omitempty"`
+	// Gateway has the hypervisor route between the guests of overlays. It needs evpn and the firewall. Default: off, the
+	// hypervisor has no address on the overlay.
+	Gateway *Gateway `yaml:"gateway,omitempty" json:"gateway,omitempty"`
 }

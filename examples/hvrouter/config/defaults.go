@@ -48,6 +48,7 @@ func (c *Config) fill() {
 	for i := range c.Overlays {
 		c.Overlays[i].fill(c.Loopback)
 		c.Overlays[i].fillEVPN(c.RouterID, c.AS)
+		c.Overlays[i].fillGateway()
 	}
 	c.fillEVPN()
 	def(&c.Firewall.Table, "hvrouter")

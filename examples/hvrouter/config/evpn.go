@@ -248,6 +248,7 @@ func (a *Admission) overlayPorts(k *checker, g Guest) {
 		if n := len(p.IPv4) + len(p.IPv6); n > mostOverlayAddresses {
 			k.bad(at, "%d addresses: want at most %d", n, mostOverlayAddresses)
 		}
+		a.gatewayOf(k, at, p)
 		seen := unique[Addr]{}
 		for j, list := range [][]Addr{p.IPv4, p.IPv6} {
 			name := []string{"ipv4", "ipv6"}[j]

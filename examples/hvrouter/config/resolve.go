@@ -27,6 +27,11 @@ func (k *checker) resolve(c *Config, names TableNames) {
 			}
 		}
 	}
+	for _, o := range c.Overlays {
+		if o.Gateway != nil {
+			tables = append(tables, &o.Gateway.Table)
+		}
+	}
 	for _, t := range tables {
 		if t.Name != "" {
 			t.ID = cmp.Or(names[t.Name], kernelTables[t.Name])

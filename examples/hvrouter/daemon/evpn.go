@@ -7,8 +7,10 @@ import (
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
 	eg "github.com/hyperfib/hyperfib/examples/hvrouter/edge"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/overlay"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/sessions"
+	"github.com/hyperfib/hyperfib/internal/ether"
 )
 
 // evpnState is EVPN of the overlays: what is decided, and which guests are on which overlay.
@@ -62,6 +64,20 @@ func (r *router) stations() {
 		r.evpn.core.SetStations(list, r.now(), &r.evpn.fx)
 		r.applyEVPN()
 	}
+}
+
+// hereOnOverlays returns the guests that are here on overlays, by overlay, if a configuration has gateways there.
+func (r *router) hereOnOverlays(c *config.Config) map[string][]firewall.Station {
+	if len(c.Gateways()) == 0 {
+		return nil
+	}
+	stations := map[string][]firewall.Station{}
+	for one, away := range r.eachStation {
+		if away == "" {
+			stations[one.Overlay] = append(stations[one.Overlay], firewall.Station{MAC: ether.MAC(one.MAC), Addresses: one.Addresses})
+		}
+	}
+	return stations
 }
 
 // Why a guest is not here.

@@ -47,13 +47,14 @@ func (r *router) preview(c *config.Config, in *guest.Inventory) (v preview) {
 		guests := netns.Guests{}
 		if home == n.NetNS() {
 			guests = r.guestsFound(n, then)
+			guests.Stations = r.hereOnOverlays(c)
 		}
 		was, after := n.Now(), n.Preview(c, next[i].Config, r.guestsIn(n, here), guests, in.All())
 		old, is := was.Static, after.Static
 		compare(&v, n.NetNS(), "rule", old.Rules, is.Rules, func(r domain.Rule) string { return family(r.IPv6) + r.String() })
 		compare(&v, n.NetNS(), "address", old.Addresses, is.Addresses, func(a domain.Address) string { return a.Prefix.String() + " dev " + a.Link })
 		compare(&v, n.NetNS(), "neighbour", old.Neighbors, is.Neighbors, func(n domain.Neighbor) string { return fmt.Sprintf("%v lladdr %v dev %s", n.Addr, n.MAC, n.Link) })
-		compare(&v, n.NetNS(), "route", old.Persistent, is.Persistent, routeText)
+		compare(&v, n.NetNS(), "route", slices.Concat(old.Persistent, old.Gateways), slices.Concat(is.Persistent, is.Gateways), routeText)
 		v.sysctls(n.NetNS(), old.Sysctls, is.Sysctls)
 		for _, d := range firewall.Differences(was.Firewall, after.Firewall) {
 			v.list = append(v.list, api.Difference{NetNS: string(n.NetNS()), Op: d.Op, What: "firewall " + d.What, Want: d.How})

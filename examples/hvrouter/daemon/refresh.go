@@ -92,21 +92,18 @@ func (r *router) guestsFound(p *netns.Namespace, list []config.Guest) netns.Gues
 			heard[g.Interface] = r.askers.Of(link.IfIndex)
 		}
 	}
-	return netns.Guests{List: list, Heard: heard, Found: r.findings.Routes()}
+	return netns.Guests{List: list, Heard: heard, Found: r.findings.Routes(), Stations: r.hereOnOverlays(r.cfg)}
 }
 
-// applyNamespaces brings every namespace in line, the firewalls before there are routes to guests:
-// what comes from a guest has its mark by then. It returns the addresses that are to go once the
+// applyNamespaces brings every namespace in line, the firewalls before there are routes to guests, and gateways of
+// overlays: what comes from a guest has its mark by then. It returns the addresses that are to go once the
 // routes have.
 func (r *router) applyNamespaces(here []config.Guest) (drop [][]fib.Address) {
-	guests := make([]netns.Guests, len(r.namespaces))
-	for i, p := range r.namespaces {
-		guests[i] = r.guestsOf(p, here)
+	for _, p := range r.namespaces {
+		guests := r.guestsOf(p, here)
 		p.DecideTrust(r.guests.All())
-		drop = append(drop, p.Apply(guests[i]))
-	}
-	for i, p := range r.namespaces {
-		p.ApplyFirewall(guests[i])
+		p.ApplyFirewall(guests)
+		drop = append(drop, p.Apply(guests))
 	}
 	return drop
 }

@@ -19,9 +19,10 @@ const (
 	Blackhole
 	Unreachable
 	Prohibit
+	TypeLocal // what is sent to an address of ours
 )
 
-var typeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit"}
+var typeNames = [...]string{"unicast", "blackhole", "unreachable", "prohibit", "local"}
 
 // String returns iproute2's word.
 func (t Type) String() string { return enum.String("Type", typeNames[:], t) }
@@ -59,7 +60,7 @@ type Key struct {
 type Route struct {
 	Key
 	Type     Type
-	NextHops []NextHop // sorted, none twice; empty unless Type is Unicast
+	NextHops []NextHop // sorted, none twice; empty unless Type is Unicast or TypeLocal
 	PrefSrc  netip.Addr
 	// LinkScope is IPv4's scope link: the destination is on the link itself.
 	LinkScope bool

@@ -180,7 +180,7 @@ func (s *player) show(what []string) {
 }
 
 func (s *player) table(id uint32) {
-	routes := slices.Clone(s.static.Persistent)
+	routes := slices.Concat(s.static.Persistent, s.static.Gateways)
 	for _, name := range slices.Sorted(maps.Keys(s.ribs)) {
 		routes = slices.AppendSeq(routes, s.ribs[name].Routes)
 	}

@@ -12,6 +12,8 @@ type Address struct {
 	Prefix netip.Prefix
 	// LinkScope: valid on the link only, never chosen as a source elsewhere.
 	LinkScope bool
+	// NoPrefixRoute: the kernel makes no connected route of it.
+	NoPrefixRoute bool
 }
 
 // Local is a prefix that lives on this hypervisor.
@@ -28,6 +30,7 @@ type Local struct {
 type Static struct {
 	Rules      []Rule
 	Persistent []Route // of last resort, and the unreachable prefixes
+	Gateways   []Route // in the tables of tenants: the subnets of overlays, and their gateways
 	Sysctls    map[string]string
 	Addresses  []Address
 	Neighbors  []Neighbor
@@ -47,7 +50,7 @@ type Links struct {
 
 // NewStatic computes it. Guests that are down are the caller's to leave out.
 func NewStatic(c *config.Config, guests []config.Guest, l Links) Static {
-	s := Static{Rules: Rules(c), Persistent: Persistent(c), Sysctls: Sysctls(c, guests, l.Detached), Locals: map[string]map[netip.Prefix]Local{}}
+	s := Static{Rules: append(gatewayRules(c), Rules(c)...), Persistent: Persistent(c), Gateways: gatewayRoutes(c), Sysctls: Sysctls(c, guests, l.Detached), Locals: map[string]map[netip.Prefix]Local{}}
 	for _, d := range c.Domains {
 		s.Locals[d.Name] = map[netip.Prefix]Local{}
 		if d.Loopback {
@@ -65,6 +68,7 @@ func NewStatic(c *config.Config, guests []config.Guest, l Links) Static {
 	if c.Loopback.Address.IsValid() {
 		s.Addresses = append(s.Addresses, Address{Link: c.Loopback.Interface, Prefix: c.Loopback.Address.Prefix})
 	}
+	s.Addresses = append(s.Addresses, gatewayAddresses(c)...)
 	d := c.GuestDomain()
 	for _, g := range guests {
 		s.Addresses = append(s.Addresses, GuestAddresses(c, g)...)
@@ -110,7 +114,7 @@ func Persistent(c *config.Config) []Route {
 	for _, all := range LocalOutFamilies(c) {
 		routes = lastResort(routes, c.LocalOut.Table.ID, all, byRoute(c.LocalOut.LastResort))
 	}
-	return routes
+	return append(routes, gatewayLast(c)...)
 }
 
 // lastResort adds the route that ends a lookup in a table, unless a rule does.

@@ -36,7 +36,7 @@ func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[str
 		}
 	}
 	for _, o := range c.Overlays {
-		// The overlay belongs to the guests: the host has no address on it, and answers
+		// The overlay belongs to the guests: without a gateway the host has no address on it, and answers
 		// ARP for none of its others (8: for no local address).
 		s["net/ipv4/conf/"+o.Bridge+"/arp_ignore"] = "8"
 		s["net/ipv4/conf/"+o.Bridge+"/forwarding"] = "0"
@@ -50,6 +50,9 @@ func Sysctls(c *config.Config, guests []config.Guest, detached []string) map[str
 			s["net/ipv6/conf/"+o.Bridge+"/disable_ipv6"] = "1"
 		}
 		s["net/ipv6/conf/"+o.Name+"/disable_ipv6"] = "1"
+		if o.Gateway != nil {
+			s.gateway(o)
+		}
 	}
 	return s
 }

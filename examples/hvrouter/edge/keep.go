@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +25,8 @@ type plan struct {
 	links  map[int]settings // of the bridge and its ports, by index
 	// guests are the ports of the guests that are here; nil: it is not known yet, and what an earlier run has put there stays.
 	guests map[overlay.MAC]int
-	quiet  []int // ports of guests, from which the bridge does not learn
+	quiet  []int        // ports of guests, from which the bridge does not learn
+	ours   []netip.Addr // addresses of the gateway, on the bridge
 }
 
 // Repair is something of an overlay that another program had changed, and that was put back.
@@ -91,7 +93,7 @@ func openKeeper(path string, links *linkSetter) (*keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("overlays: %w", err)
 	}
-	for _, group := range []uint32{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH} {
+	for _, group := range []uint32{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR} {
 		if err := k.monitor.JoinGroup(group); err != nil {
 			k.monitor.Close()
 			return nil, fmt.Errorf("overlays: %w", err)
@@ -134,6 +136,10 @@ func (k *keeper) plan(name string, p plan, joined []int) {
 		next.placed = nil
 	}
 	k.plans[name] = next
+	if !slices.Equal(old.ours, p.ours) || old.bridge != p.bridge { // the addresses may be there already
+		k.due[subject{overlay: name, link: p.bridge}] = ""
+		k.poke()
+	}
 	maps.DeleteFunc(k.refusals, func(s subject, _ error) bool {
 		_, still := p.links[s.link]
 		return s.overlay == name && s.link != 0 && !still
@@ -276,6 +282,11 @@ func (k *keeper) compare(s subject, look bool) (repairs []Repair, err error) {
 func (k *keeper) compareLink(o *kept, s subject, look bool) (repairs []Repair, err error) {
 	var have iface
 	var changed settings
+	if s.link == o.bridge {
+		if err := k.links.unshare(o.bridge, o.ours); err != nil {
+			return nil, err
+		}
+	}
 	if look {
 		if have, changed, err = k.differing(o, s.link); gone(err) {
 			err = nil
@@ -443,6 +454,8 @@ func (k *keeper) message(m netlink.Message) {
 				}
 			}
 		}
+	case unix.RTM_NEWADDR:
+		k.addressed(m.Data)
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		mac, ok := macOf(m.Data)
 		if !ok {

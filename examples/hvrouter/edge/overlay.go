@@ -27,6 +27,7 @@ type standing struct {
 	device  int   // index of the VXLAN device
 	bridge  int   // index of the bridge
 	quiet   []int // with EVPN, the ports of guests, from which the bridge does not learn
+	guests  []int // the ports of guests
 }
 
 // Content is what is in an overlay besides its configuration.
@@ -50,13 +51,13 @@ func (e *Edge) Overlays(c *config.Config, link func(name string) (fib.Link, bool
 	for _, o := range c.Overlays {
 		of := content(o.Name)
 		o.Members = slices.Concat(o.Members, of.Ports)
-		next := standing{config: o, members: present(o.Members, index)}
+		next := standing{config: o, members: present(o.Members, index), guests: present(of.Ports, index)}
 		if of.EVPN == nil {
 			next.flood = Flood(o, vteps)
 		}
 		old := e.overlays[o.Name]
 		if of.EVPN != nil {
-			next.quiet = present(of.Ports, index)
+			next.quiet = next.guests
 		}
 		next.device, next.bridge = old.device, old.bridge
 		d, ok := index(o.Name)
@@ -224,7 +225,14 @@ func (e *Edge) keep(o *standing, d *overlay.Desired, index func(string) (int, bo
 	p := plan{bridge: o.bridge, quiet: o.quiet, guests: guestPorts(o, d, index),
 		links: map[int]settings{o.bridge: bridgeSettings(&o.config), o.device: deviceSettings(&o.config)}}
 	for _, m := range o.members {
-		p.links[m] = memberSettings(!slices.Contains(o.quiet, m))
+		if slices.Contains(o.guests, m) {
+			p.links[m] = guestSettings(o, p.guests != nil)
+		} else {
+			p.links[m] = memberSettings(true)
+		}
+	}
+	for _, a := range o.config.Gateway.Prefixes() {
+		p.ours = append(p.ours, a.Addr())
 	}
 	e.kept.set(o.config.Name, p, joined)
 }

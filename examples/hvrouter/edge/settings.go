@@ -151,11 +151,15 @@ func (want settings) String() string {
 // (br_do_proxy_suppress_arp). Its sysctl arp_ignore, which is 8, has it answer for none of our own addresses.
 //
 // The MAC of a bridge is the lowest of its ports' until it is given one, and the kernel deletes all its neighbours when that
-// changes (neigh_changeaddr): with EVPN it is given one, so that a guest that comes or goes deletes none.
+// changes (neigh_changeaddr): with EVPN it is given one, so that a guest that comes or goes deletes none. With a gateway it is
+// the gateway's: the kernel takes in what is sent to the bridge's own MAC alone (br_handle_frame: PACKET_HOST).
 func bridgeSettings(o *config.Overlay) settings {
 	s := settings{answersARP: off, snoops: off, learnsAtMost: {low: mostLearned}}
 	if o.EVPN != nil {
 		s[answersARP], s[hasAddress] = on, number(macOfOurs(o, "bridge"))
+	}
+	if o.Gateway != nil {
+		s[hasAddress] = number(o.Gateway.MAC[:])
 	}
 	if o.MTU != 0 {
 		s[mtu] = value{low: uint64(o.MTU)}
@@ -193,6 +197,19 @@ var forwarding = value{low: 3}
 func memberSettings(learn bool) settings {
 	s := learning(learn)
 	s[state] = forwarding
+	return s
+}
+
+// guestSettings are those of the port of a guest. With a gateway it is locked: what comes from it has a MAC that the bridge
+// has an entry for there (Linux 5.18), so that no guest is routed as another one. Before the entries are there it is left as it is.
+func guestSettings(o *standing, placed bool) settings {
+	s := memberSettings(o.config.EVPN == nil)
+	switch {
+	case o.config.Gateway == nil:
+		s[locked] = off
+	case placed:
+		s[locked] = on
+	}
 	return s
 }
 

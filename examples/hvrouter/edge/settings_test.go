@@ -16,8 +16,10 @@ func TestSettings(t *testing.T) {
 	o := &config.Overlay{VNI: 7, Local: config.Addr{Addr: netip.MustParseAddr("172.22.2.1")}}
 	plain := bridgeSettings(o)
 	o.EVPN = &config.EVPN{}
+	routed := *o
+	routed.Gateway = &config.Gateway{MAC: config.MAC{0, 0, 0x5e, 0, 1, 0xfe}}
 	o6 := &config.Overlay{VNI: 7, MTU: 1450, Local: config.Addr{Addr: netip.MustParseAddr("2001:db8::1")}}
-	for _, want := range []settings{{}, plain, deviceSettings(o6), bridgeSettings(o), deviceSettings(o), memberSettings(true), memberSettings(false)} {
+	for _, want := range []settings{{}, plain, deviceSettings(o6), bridgeSettings(o), deviceSettings(o), bridgeSettings(&routed), guestSettings(&standing{config: routed}, true), memberSettings(true), memberSettings(false)} {
 		b, err := encodeSettings(7, want)
 		if err != nil {
 			t.Fatal(err)
@@ -50,6 +52,25 @@ func TestSettings(t *testing.T) {
 	}
 	if s := bridgeSettings(o)[hasAddress].low; s>>40&3 != 2 {
 		t.Errorf("the bridge's MAC %012x is not a locally administered one of a station", s)
+	}
+}
+
+// TestGatewaySettings: with a gateway the bridge has its MAC, and the ports of guests are locked as soon as their entries are there; without
+// one they are not.
+func TestGatewaySettings(t *testing.T) {
+	o := standing{config: config.Overlay{VNI: 7, EVPN: &config.EVPN{}}}
+	if s := guestSettings(&o, true); s[locked] != off || s[learns] != off {
+		t.Errorf("without a gateway: %v", s)
+	}
+	o.config.Gateway = &config.Gateway{MAC: config.MAC{0, 0, 0x5e, 0, 1, 0xfe}}
+	if s := bridgeSettings(&o.config); s[hasAddress].low != 0x5e0001fe || s[answersARP] != on {
+		t.Errorf("the bridge: %v", s)
+	}
+	if s := guestSettings(&o, true); s[locked] != on {
+		t.Errorf("with a gateway: %v", s)
+	}
+	if _, set := guestSettings(&o, false)[locked]; set {
+		t.Error("a port is locked before the bridge knows whose it is")
 	}
 }
 

@@ -35,6 +35,7 @@ func arpTable(spec Spec) *table {
 	}
 	c := chain{name: "input", hook: arpInput, priority: nftables.ChainPriorityFilter}
 	c.add(iif(host), accept())
+	b.gatewayARP(&c)
 	c.drop("not-attached", notIIF(guests))
 	c.add(ethernet, among(bound, iifField, etherSource, arpEther, arpIP), accept())
 	c.add(among(resolved, iifField, arpIP), accept())

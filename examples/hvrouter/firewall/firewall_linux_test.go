@@ -169,6 +169,25 @@ func TestTableAsNftShowsIt(t *testing.T) {
 	golden(t, l, "testdata/table.nft")
 }
 
+// withGateways has two tenants, of which the first has two overlays.
+func withGateways() Spec {
+	s := spec()
+	mac := func(n byte) ether.MAC { return ether.MAC{2, 0, 0, 0, 0, n} }
+	s.Isolated = append(s.Isolated, "br100", "br200", "br300")
+	s.Gateways = []Gateway{
+		{Bridge: "br100", Tenant: 1000, Addresses: addrs("192.168.5.254", "2001:db8:5::fe"), Stations: []Station{{mac(1), addrs("192.168.5.1", "2001:db8:5::1")}, {mac(4), addrs("192.168.5.4")}}},
+		{Bridge: "br200", Tenant: 1000, Addresses: addrs("192.168.6.254"), Stations: []Station{{mac(2), addrs("192.168.6.2")}}},
+		{Bridge: "br300", Tenant: 2000, Addresses: addrs("192.168.5.254"), Stations: []Station{{mac(1), addrs("192.168.5.1")}}},
+	}
+	return s
+}
+
+func TestGatewaysAsNftShowsThem(t *testing.T) {
+	l := newLab(t)
+	l.apply(t, withGateways())
+	golden(t, l, "testdata/gateway.nft")
+}
+
 // The published lab dropped a list of ports on the uplinks and let a guest send
 // UDP 4789 to the hypervisor's own address: the kernel took the frame for one of
 // the overlay's.

@@ -25,6 +25,7 @@ var markPriority = nftables.ChainPriorityRef(*nftables.ChainPriorityRaw - 10)
 // that their number does not grow with the guests.
 func (b *builder) mark() chain {
 	c := chain{name: "domains", hook: nftables.ChainHookPrerouting, priority: markPriority}
+	b.gateways.markTenants(&c)
 	for i, m := range b.spec.Marks {
 		interfaces := b.names(fmt.Sprintf("marked%d", i), "", m.Interfaces)
 		c.add(iif(interfaces), setMark(m.Value, b.spec.MarkMask))

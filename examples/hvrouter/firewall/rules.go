@@ -32,6 +32,7 @@ type builder struct {
 	translated                      map[byte]*set // by family: map of addresses
 	translatedTo                    map[byte]*set // by family: the addresses that are translated
 	translatedBy                    map[byte]*set // by family: guests' own addresses behind them
+	gateways                        *gateways     // of overlays; nil: there are none
 }
 
 // build makes the tables of a spec: what IP says, and what ARP says, of which the inet
@@ -51,6 +52,9 @@ func newTable(spec Spec, f nftables.TableFamily) *table {
 }
 
 func (b *builder) chains() {
+	if !b.spec.MarksOnly {
+		b.gatewaySets()
+	}
 	b.put(b.mark())
 	if b.spec.MarksOnly {
 		return
@@ -63,8 +67,10 @@ func (b *builder) chains() {
 	b.put(b.flows())
 	b.put(b.raw())
 	b.fromGuest()
+	b.fromOverlay()
 	b.errors()
 	b.input()
+	b.toGateway()
 	b.forward()
 	b.put(b.output())
 	b.put(b.nat())
@@ -139,6 +145,9 @@ func (b *builder) raw() chain {
 	c.add(iif(b.guests), hop("from_guest"))
 	c.add(iif(b.uplinks), accept())
 	c.add(iif(b.host), accept())
+	if b.gateways != nil {
+		c.add(iif(b.gateways.bridges), hop("from_overlay"))
+	}
 	c.drop("overlay-to-hypervisor", iif(b.isolated))
 	// An interface that is neither ours nor an attached guest's has no rights: a tap before
 	// it is attached and after, one that was renamed, one that nobody has told us of.
@@ -177,6 +186,9 @@ func (b *builder) input() {
 		advertFlood(b.from())
 		c.add(iif(b.guests), b.icmp6(icmp6RouterSolicit, icmp6RouterAdvert, icmp6Solicit, icmp6Advert, icmp6Redirect), hop("icmpv6"))
 	}
+	if b.gateways != nil {
+		c.add(iif(b.gateways.bridges), hop("to_gateway"))
+	}
 	c.add(b.notFrom(b.guests), accept())
 	b.toHypervisor(&c)
 	b.put(c)
@@ -203,6 +215,7 @@ func (b *builder) vtepErrors(c *chain, underlay *set) {
 // forward keeps domains apart, and guests from making us ask for addresses.
 func (b *builder) forward() {
 	c := chain{name: "forward", hook: nftables.ChainHookForward, priority: nftables.ChainPriorityFilter}
+	b.gateways.betweenTenants(&c)
 	c.drop("to-not-attached", notOIF(b.uplinks), notOIF(b.guests), notOIF(b.host))
 	// RFC 7126, Section 4: record route and timestamp would have us write our addresses into the
 	// packet, loose source route takes it elsewhere. Guests' are dropped in chain raw.
@@ -276,6 +289,7 @@ func (b *builder) output() chain {
 	// redirect looks for its neighbour on a link where it is not.
 	c.drop("icmpv6-redirect", b.icmp6(icmp6Redirect))
 	b.errorsSent(&c)
+	b.gateways.fromGateway(&c)
 	c.drop("hypervisor-to-overlay", oif(b.isolated))
 	return c
 }

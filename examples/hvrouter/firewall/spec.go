@@ -62,8 +62,11 @@ type Spec struct {
 	VTEPs []netip.Addr
 
 	// Isolated are bridges of overlays: the hypervisor neither hears nor speaks
-	// on them.
+	// on them, but for what Gateways says.
 	Isolated []string
+
+	// Gateways are those of Isolated on which the hypervisor routes for guests.
+	Gateways []Gateway
 
 	// Open are ports of the hypervisor that guests may use.
 	Open []Port
@@ -117,6 +120,7 @@ func (s Spec) normal() Spec {
 		s.Domains[i] = sorted(s.Domains[i])
 	}
 	s.Marks = normalMarks(s.Marks)
+	s.Gateways = normalGateways(s.Gateways)
 	s.VXLANPorts = slices.Compact(slices.Sorted(slices.Values(s.VXLANPorts)))
 	s.VTEPs = distinct(s.VTEPs)
 	s.OnLink = widest(s.OnLink)

@@ -138,3 +138,31 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 }
+
+// A guest on an overlay with a gateway that comes or goes is elements of sets as well; the first gateway is another table.
+func TestGatewayUpdate(t *testing.T) {
+	at := func(change func(*Spec)) []*table {
+		s := withGateways()
+		change(&s)
+		return build(s.normal())
+	}
+	same := at(func(*Spec) {})
+	for name, c := range map[string]struct {
+		change   func(*Spec)
+		ok       bool
+		ip, arps string
+	}{
+		"nothing":        {func(*Spec) {}, true, "[]", "[]"},
+		"a guest less":   {func(s *Spec) { s.Gateways[0].Stations = s.Gateways[0].Stations[1:] }, true, "[delete delete delete]", "[delete]"},
+		"a gateway less": {func(s *Spec) { s.Gateways = s.Gateways[:2] }, true, "[delete delete delete delete delete delete]", "[delete delete]"},
+		"another tenant": {func(s *Spec) { s.Gateways[2].Tenant = 3000 }, true, "[delete add]", "[]"},
+		"no gateway":     {func(s *Spec) { s.Gateways = nil }, false, "[]", "[]"},
+	} {
+		next := at(c.change)
+		for i, want := range []string{c.ip, c.arps} {
+			if ok, kinds := transaction(t, same[i], next[i]); ok != c.ok || fmt.Sprint(kinds) != want {
+				t.Errorf("%s, table %d: %v %v, want %v %s", name, i, ok, kinds, c.ok, want)
+			}
+		}
+	}
+}

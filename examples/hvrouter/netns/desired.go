@@ -22,6 +22,7 @@ type desired struct {
 	addresses  ordered[domain.Address, fib.Address]
 	neighbors  ordered[domain.Neighbor, fib.Neighbor]
 	persistent ordered[domain.Key, domain.Route]
+	gateways   ordered[domain.Key, resolved]
 	rules      ordered[fib.Rule, bool]
 }
 
@@ -57,6 +58,7 @@ func (d *desired) apply(next domain.Static) (drop []fib.Address) {
 	drop = d.setAddresses(next.Addresses)
 	d.setNeighbors(next.Neighbors)
 	d.setPersistent(next.Persistent)
+	d.setGateways(next.Gateways)
 	d.setRules(next.Rules)
 	d.static = next
 	return drop
@@ -160,6 +162,31 @@ func (d *desired) setPersistent(want []domain.Route) {
 		}
 	}
 	d.persistent = next
+}
+
+// resolved is a route over one interface, which has an index.
+type resolved struct {
+	domain.Route
+	ifindex int
+}
+
+// setGateways sets the routes of tenants' tables. Those over a bridge that is not there come with it.
+func (d *desired) setGateways(want []domain.Route) {
+	var next ordered[domain.Key, resolved]
+	for _, route := range want {
+		index := d.links.Index(route.NextHops[0].Link)
+		old, known := d.gateways.of[route.Key]
+		next.set(route.Key, resolved{route, index})
+		if !known || old.ifindex != index || !old.Equal(route) {
+			d.setRoute(route)
+		}
+	}
+	for k := range d.gateways.all {
+		if _, ok := next.of[k]; !ok {
+			d.report("route", d.kernel.DeleteRoute(peering.Key(k)))
+		}
+	}
+	d.gateways = next
 }
 
 func (d *desired) setRules(want []domain.Rule) {

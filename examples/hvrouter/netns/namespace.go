@@ -95,6 +95,9 @@ func (n *Namespace) Where(before string, after ...string) string {
 func (n *Namespace) Configure(whole, part *config.Config) {
 	n.whole, n.part = whole, part
 	n.wanted.set(part)
+	for _, o := range part.Gateways() {
+		n.desired.report("route", n.OwnTable(o.Gateway.Table.ID))
+	}
 }
 
 // Part returns what of the configuration lives in the namespace.

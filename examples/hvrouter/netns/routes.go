@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -42,6 +43,11 @@ func Tables(c *config.Config) (ids []uint32) {
 	ids = domainTables(c)
 	if c.LocalOut != nil {
 		ids = append(ids, c.LocalOut.Table.ID)
+	}
+	for _, o := range c.Gateways() {
+		if !slices.Contains(ids, o.Gateway.Table.ID) {
+			ids = append(ids, o.Gateway.Table.ID)
+		}
 	}
 	return ids
 }

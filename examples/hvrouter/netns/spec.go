@@ -16,6 +16,8 @@ type Guests struct {
 	List []config.Guest // those that are here
 	// Heard are the addresses that guests asked from besides their own, by interface.
 	Heard map[string][]netip.Addr
+	// Stations are the guests on overlays that are here, by overlay.
+	Stations map[string][]firewall.Station
 	// Found are the foreign routes over guests' interfaces, by interface index.
 	Found map[int][]FoundRoute
 }
@@ -36,6 +38,7 @@ func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) fire
 	}
 	s.Host = append(s.Host, trusted...)
 	s.OnLink = onLink(part, l)
+	s.Gateways = gateways(part, g.Stations)
 	for i, one := range g.List {
 		w := &s.Guests[i]
 		w.Neighbors = append(w.Neighbors, g.Heard[one.Interface]...)
@@ -52,6 +55,18 @@ func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) fire
 	}
 	slices.SortFunc(s.OnLink, netip.Prefix.Compare)
 	return s
+}
+
+// gateways returns what the firewall must do for the gateways of overlays.
+func gateways(part *config.Config, stations map[string][]firewall.Station) (list []firewall.Gateway) {
+	for _, o := range part.Gateways() {
+		g := firewall.Gateway{Bridge: o.Bridge, Tenant: o.Gateway.Table.ID, Stations: stations[o.Name]}
+		for _, p := range o.Gateway.Prefixes() {
+			g.Addresses = append(g.Addresses, p.Addr())
+		}
+		list = append(list, g)
+	}
+	return list
 }
 
 // isUplink reports whether routes other than a guest's may lead over an interface.

@@ -153,6 +153,7 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 			c.segments[o.Name], fresh[s] = s, true
 		}
 		s.setPeers(o.Peers)
+		s.setGateway(o.Gateway, c.routes, now, fx)
 		s.config.EVPN = o.EVPN // of what s.like does not compare
 		for _, t := range o.EVPN.Imports() {
 			c.targets[t.ExtCommunity] = append(c.targets[t.ExtCommunity], s)

@@ -201,6 +201,9 @@ func overlayOf(s string) config.Overlay {
 		case "import":
 			t, _ := evpn.RouteTarget(65000, number(v))
 			o.EVPN.Import = append(o.EVPN.Import, config.RouteTarget{ExtCommunity: t})
+		case "gateway": // the last octet of its MAC, and its address
+			mac, a, _ := strings.Cut(v, "/")
+			o.Gateway = &config.Gateway{MAC: config.MAC(macOf(mac)), IPv4: []config.InterfacePrefix{{Prefix: netip.MustParsePrefix(a + "/24")}}}
 		case "peer":
 			o.Peers = append(o.Peers, config.Addr{Addr: netip.MustParseAddr(v)})
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -83,6 +84,19 @@ func (s *segment) setPeers(peers []config.Addr) {
 	}
 }
 
+// setGateway sets the gateway, and looks anew at the routes that were, or are, of no use because of it.
+func (s *segment) setGateway(g *config.Gateway, routes map[routeID]*Route, now time.Time, fx *Effects) {
+	if reflect.DeepEqual(g, s.config.Gateway) {
+		return
+	}
+	s.config.Gateway = g
+	for _, id := range slices.SortedFunc(maps.Keys(routes), routeID.compare) {
+		if s.entries[id] != nil || s.unused[id] {
+			s.set(id, routes[id], now, fx)
+		}
+	}
+}
+
 // flood decides whether a VTEP is in the flood list.
 func (s *segment) flood(v netip.Addr) {
 	s.desired.setFlood(v, v != s.config.Local.Addr && (s.vteps[v] > 0 || slices.Contains(s.config.Peers, config.Addr{Addr: v})))
@@ -99,6 +113,10 @@ func (s *segment) imports(r *Route) string {
 		return "its VTEP is of another family than ours"
 	case r.Label.VNI() != s.config.VNI:
 		return "it is of another VNI"
+	case r.Type == evpn.TypeMACIP && s.config.Gateway != nil && r.MAC == MAC(s.config.Gateway.MAC):
+		return "its MAC is the gateway's, which is here"
+	case r.IP.IsValid() && s.config.Gateway.Has(r.IP):
+		return "its address is the gateway's, which is here"
 	}
 	return r.unusable()
 }

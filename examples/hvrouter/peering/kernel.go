@@ -15,7 +15,7 @@ func (l Links) Route(r domain.Route) (out fib.Route, ok bool) {
 	if r.LinkScope {
 		out.Scope = fib.ScopeLink
 	}
-	if r.Type != domain.Unicast {
+	if r.Type != domain.Unicast && r.Type != domain.TypeLocal {
 		return out, true
 	}
 	out.NextHops = make([]fib.NextHop, 0, len(r.NextHops))
@@ -32,6 +32,7 @@ var routeTypes = map[domain.Type]fib.RouteType{
 	domain.Blackhole:   fib.RouteBlackhole,
 	domain.Unreachable: fib.RouteUnreachable,
 	domain.Prohibit:    fib.RouteProhibit,
+	domain.TypeLocal:   fib.RouteLocal,
 }
 
 // Key returns the key in fib's terms.
@@ -75,7 +76,7 @@ func (l Links) Address(a domain.Address) (out fib.Address, ok bool) {
 	index, ok := l[a.Link]
 	// Nobody else has our addresses, and a router that waits for duplicate
 	// address detection is not there for a guest that boots.
-	out = fib.Address{IfIndex: index, Prefix: a.Prefix, NoDAD: a.Prefix.Addr().Is6()}
+	out = fib.Address{IfIndex: index, Prefix: a.Prefix, NoDAD: a.Prefix.Addr().Is6(), NoPrefixRoute: a.NoPrefixRoute}
 	if a.LinkScope {
 		out.Scope = fib.ScopeLink
 	}
