@@ -64,6 +64,8 @@ func (a *attacher) run() {
 		case <-a.wake:
 		case <-failing.ready:
 			a.server.recheck(failing)
+		case n := <-a.server.owner.full:
+			a.server.cfg.Notice(fmt.Errorf("bfd: %d packets not sent: the send buffer is full of packets for neighbours that do not resolve; CAP_NET_ADMIN or a larger net.core.wmem_max gives it more room", n))
 		case <-a.server.owner.ended:
 			return
 		}
@@ -134,7 +136,7 @@ func (a *attacher) find(l *toLook) (*attachment, error) {
 	}
 	at := &attachment{space: sp, local: l.config.Local}
 	sp.users++
-	if err = a.fill(at, &l.config); err != nil {
+	if err = a.fill(at, &l.config, l.slot); err != nil {
 		a.leave(sp)
 		return nil, err
 	}
@@ -163,7 +165,7 @@ func (a *attacher) space(l *toLook) (*netnsSockets, error) {
 }
 
 // fill finds the interface, the address and the sockets of a session in its namespace.
-func (a *attacher) fill(at *attachment, c *SessionConfig) (err error) {
+func (a *attacher) fill(at *attachment, c *SessionConfig, slot int) (err error) {
 	sp := at.space
 	var on device
 	if c.Interface != "" {
@@ -193,7 +195,7 @@ func (a *attacher) fill(at *attachment, c *SessionConfig) (err error) {
 			key.ifindex = on.index
 		}
 	}
-	if err := a.open(at, key); err != nil {
+	if err := a.open(at, key, slot); err != nil {
 		return err
 	}
 	at.self = c.Interface == "lo" || sp.ns.isLocal(c.Peer)
@@ -201,8 +203,8 @@ func (a *attacher) fill(at *attachment, c *SessionConfig) (err error) {
 	return nil
 }
 
-// open makes the sockets of an attachment unless they are there.
-func (a *attacher) open(at *attachment, key rxKey) (err error) {
+// open makes the sockets of an attachment, of the session in a slot, unless they are there.
+func (a *attacher) open(at *attachment, key rxKey, slot int) (err error) {
 	sp := at.space
 	var fd int
 	if at.rx = sp.rx[key]; at.rx == nil {
@@ -223,19 +225,28 @@ func (a *attacher) open(at *attachment, key rxKey) (err error) {
 	if at.tx = sp.echo[key]; at.tx != nil {
 		return nil
 	}
-	if sp.tx[index(key.ipv6)] == nil {
-		var lacks error
-		if fd, lacks, err = sp.ns.sender(key.ipv6); err != nil {
-			a.tidy(at.rx)
-			return err
-		}
-		if lacks != nil {
-			a.server.cfg.Notice(fmt.Errorf("bfd: packets without priority: %w", lacks))
-		}
-		sp.addSender(key.ipv6, fd)
+	if at.tx, err = a.sender(sp, txKey{ipv6: key.ipv6}); err == nil {
+		at.quiet, err = a.sender(sp, quietKey(key.ipv6, slot))
 	}
-	at.tx = sp.tx[index(key.ipv6)]
-	return nil
+	if err != nil {
+		a.tidy(at.rx)
+	}
+	return err
+}
+
+// sender returns a raw socket, which it opens unless it is there.
+func (a *attacher) sender(sp *netnsSockets, key txKey) (*txSocket, error) {
+	if t := sp.tx[key]; t != nil {
+		return t, nil
+	}
+	fd, lacks, err := sp.ns.sender(key.ipv6)
+	if err != nil {
+		return nil, err
+	}
+	if lacks != nil && key.quiet == 0 { // else it has been said
+		a.server.cfg.Notice(fmt.Errorf("bfd: packets without priority: %w", lacks))
+	}
+	return sp.addSender(key, fd), nil
 }
 
 // watch has the owner's poller report the descriptor.
@@ -304,11 +315,9 @@ func (a *attacher) leave(sp *netnsSockets) {
 		return
 	}
 	for _, t := range sp.tx {
-		if t != nil {
-			a.closeFD(t.fd)
-		}
+		a.closeFD(t.fd)
 	}
-	sp.tx = [2]*txSocket{}
+	clear(sp.tx)
 	sp.close()
 	if a.spaces[sp.path] == sp {
 		delete(a.spaces, sp.path)

@@ -193,7 +193,7 @@ func (c *core) insert(e *entry) {
 // attach sets what a session needs to send and to receive.
 func (c *core) attach(e *entry, a *attachment, f frame) {
 	c.detach(e)
-	e.tx, e.local = a.tx, a.local
+	e.tx, e.quiet, e.local = a.tx, a.quiet, a.local
 	e.binding = bfdcore.Binding[*netnsSockets]{Space: a.space, Link: a.from, MinTTL: int32(e.minTTL), IPv6: e.key.Peer.Is6(), Multihop: e.key.Multihop}
 	e.build(a, f)
 	c.shell.attached(a)
@@ -209,7 +209,7 @@ func (c *core) detach(e *entry) {
 	}
 	c.shell.detached(e)
 	c.demux.Unroute(e.source, e)
-	e.tx, e.binding = nil, bfdcore.Binding[*netnsSockets]{}
+	e.tx, e.quiet, e.binding = nil, nil, bfdcore.Binding[*netnsSockets]{}
 }
 
 // forget ends a session for good.

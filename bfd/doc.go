@@ -49,11 +49,21 @@
 // With many sessions it does not wake for packets that come in, but reads them when
 // it wakes to send. Nothing is allocated once a session exists.
 //
-// Sending is by raw sockets, one a namespace and family, with headers prepared
+// Sending is by raw sockets with headers prepared
 // here: one system call sends for many sessions, each of which still has a source
-// port of its own (RFC 5881, Section 4). That needs CAP_NET_RAW; SO_PRIORITY 7
-// needs CAP_NET_ADMIN, and a namespace other than the process's own needs
+// port of its own (RFC 5881, Section 4). That needs CAP_NET_RAW; SO_PRIORITY 7 and large send
+// buffers need CAP_NET_ADMIN, and a namespace other than the process's own needs
 // CAP_SYS_ADMIN.
+//
+// A neighbour that does not resolve costs no other session a packet, although what is sent to
+// it waits in the kernel for some 3 s and fills the send buffer of its socket. All sessions of a
+// namespace and family that hear their peers send by one socket; those that hear nothing by
+// others, 64 sessions each, whose packets fit in any buffer as they are sent once a second. What
+// remains is sessions whose neighbours cease to resolve while they are Up, as all on a link do
+// when that loses its carrier: until they are Down their packets wait at the first socket, whose
+// buffer is large enough for ten of each of 16384 sessions. Without CAP_NET_ADMIN it has
+// twice net.core.wmem_max, 512 packets by default. A packet for which there is no room is lost, is
+// not counted in [Status].Sent, and [Config].Notice hears of it once a minute.
 //
 // With permission (CAP_SYS_NICE) the thread runs under SCHED_FIFO. On a machine
 // whose processors are all busy this decides: every false alarm we have seen came

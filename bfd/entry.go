@@ -45,9 +45,10 @@ type entry struct {
 	place   int                            // in the timer heap, -1: nowhere
 	until   time.Duration                  // if not 0, the entry ends then
 	tx      *txSocket                      // nil: not attached
+	quiet   *txSocket                      // in place of tx while nothing is heard; nil: there is none
 	source  bfdcore.Source[*netnsSockets]  // how packets without its discriminator are told apart
 	binding bfdcore.Binding[*netnsSockets] // which packets it takes
-	queued  bool                           // in tx's batch
+	queued  *txSocket                      // whose batch it is in; nil: in none
 	frame   frame                          // the next packet, with its headers
 	msg     unix.Msghdr                    // prepared; points into the fields below and frame
 	iov     unix.Iovec                     // the octets of frame
@@ -61,6 +62,7 @@ type entry struct {
 type attachment struct {
 	space *netnsSockets // the namespace
 	tx    *txSocket     // sends its packets
+	quiet *txSocket     // sends them while it hears nothing; nil: tx does
 	rx    *rxSocket     // receives them
 	local netip.Addr    // source address of its packets
 	link  int           // index of the interface it sends by; 0: any
@@ -143,6 +145,15 @@ func (e *entry) setNeighbor(ifindex int, mac []byte) {
 	e.msg.Name, e.msg.Namelen = (*byte)(unsafe.Pointer(&e.toLink)), sizeSockaddrLL
 	e.msg.Control = nil
 	e.msg.SetControllen(0)
+}
+
+// sender is the socket for the session's next packet. The remote discriminator is known from the first packet that is
+// received until the detection time has passed without another one.
+func (e *entry) sender() *txSocket {
+	if e.remoteDiscr == 0 && e.quiet != nil {
+		return e.quiet
+	}
+	return e.tx
 }
 
 // due is when the entry next wants attention.

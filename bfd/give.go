@@ -276,9 +276,9 @@ func (st *state) sockets(listener int) {
 	add(socketID{kind: 3}, listener)
 	for _, sp := range slices.SortedFunc(maps.Keys(st.spaces), func(a, b *netnsSockets) int { return int(st.spaces[a]) - int(st.spaces[b]) }) {
 		n := st.spaces[sp]
-		for i, tx := range sp.tx {
-			if tx != nil {
-				add(socketID{netns: sp.path, kind: uint8(i), space: n}, tx.fd)
+		for kind, ipv6 := range []bool{false, true} { // the successor opens those of quiet sessions itself
+			if tx := sp.tx[txKey{ipv6: ipv6}]; tx != nil {
+				add(socketID{netns: sp.path, kind: uint8(kind), space: n}, tx.fd)
 			}
 		}
 		for _, rx := range slices.SortedFunc(maps.Values(sp.rx), func(a, b *rxSocket) int { return a.fd - b.fd }) {

@@ -10,7 +10,7 @@ import (
 type netnsSockets struct {
 	path  string              // as in Key.NetNS
 	ns    namespace           // the namespace, held open
-	tx    [2]*txSocket        // raw, IPv4 and IPv6
+	tx    map[txKey]*txSocket // raw
 	rx    map[rxKey]*rxSocket // by what they are bound to
 	echo  map[rxKey]*txSocket // packet sockets, also in rx
 	users int                 // attachments
@@ -30,6 +30,24 @@ type rxSocket struct {
 	open  bool // to such packets, as every socket is at first
 }
 
+// txKey says whose packets a raw socket sends.
+//
+// A packet for a neighbour that does not resolve waits in the kernel for as long as it is asked for, 3 s as a
+// rule (mcast_solicit and retrans_time_ms of arp(7)), and is charged to the send buffer of its socket meanwhile. So a
+// session that hears nothing never shares a socket with one that does.
+type txKey struct {
+	ipv6  bool // else IPv4
+	quiet int  // 0: of all sessions that hear their peers; n: of those of group n that do not
+}
+
+// quietGroup is how many sessions share a socket while they hear nothing. They send once a second (RFC 5880, Section
+// 6.8.3), so that each has 4 packets in the buffer at most, of 832 octets with what the kernel adds (measured): those of
+// 64 sessions are half of what a process without privileges gets, which is twice net.core.wmem_max (socket(7)).
+const quietGroup = 64
+
+// quietKey is the key of the socket for a session that hears nothing, by its slot.
+func quietKey(ipv6 bool, slot int) txKey { return txKey{ipv6, 1 + slot/quietGroup} }
+
 // txSocket sends finished frames of one family, in batches.
 type txSocket struct {
 	fd    int       // the descriptor
@@ -43,22 +61,18 @@ type txSocket struct {
 const txBatch = 64
 
 func newNetNSSockets(path string, ns namespace) *netnsSockets {
-	return &netnsSockets{path: path, ns: ns, rx: map[rxKey]*rxSocket{}, echo: map[rxKey]*txSocket{}}
+	return &netnsSockets{path: path, ns: ns, tx: map[txKey]*txSocket{}, rx: map[rxKey]*rxSocket{}, echo: map[rxKey]*txSocket{}}
 }
 
 func newSender(fd int, ipv6 bool) *txSocket {
 	return &txSocket{fd: fd, ipv6: ipv6}
 }
 
-func index(ipv6 bool) int {
-	if ipv6 {
-		return 1
-	}
-	return 0
+// addSender takes a socket into use.
+func (sp *netnsSockets) addSender(key txKey, fd int) *txSocket {
+	sp.tx[key] = newSender(fd, key.ipv6)
+	return sp.tx[key]
 }
-
-// addSender takes a socket into use that sends for a family.
-func (sp *netnsSockets) addSender(ipv6 bool, fd int) { sp.tx[index(ipv6)] = newSender(fd, ipv6) }
 
 // addReceiver takes a socket into use.
 func (sp *netnsSockets) addReceiver(key rxKey, fd int) *rxSocket {
@@ -72,9 +86,7 @@ func (sp *netnsSockets) addReceiver(key rxKey, fd int) *rxSocket {
 // descriptors calls f for every socket.
 func (sp *netnsSockets) descriptors(f func(fd int)) {
 	for _, t := range sp.tx {
-		if t != nil {
-			f(t.fd)
-		}
+		f(t.fd)
 	}
 	for _, r := range sp.rx {
 		f(r.fd)

@@ -28,6 +28,10 @@ type owner struct {
 	broken   error            // why it stopped
 	pause    chan bool        // another process is to have everything; false: go on
 
+	unsent   uint64        // packets that found the send buffer full, and are not reported yet
+	reportAt time.Duration // when they may be
+	full     chan uint64   // has their number, for the attacher to report
+
 	received int  // packets in this turn
 	heard    bool // every socket was looked at since the turn began
 	backlog  int  // turns in a row in which a socket could not be emptied
@@ -40,6 +44,8 @@ const (
 	// crowd is how many packets in one turn promise more: they are left to gather for a
 	// nap.
 	crowd = 4
+	// reportPause is how long after one report of full send buffers there is no other one.
+	reportPause = time.Minute
 	// patience is how often in a row no session is declared dead because a socket could not
 	// be emptied: a flood must not keep dead sessions alive.
 	patience = 8
@@ -49,7 +55,7 @@ const (
 func newOwner(c *core, clock clock) *owner {
 	o := &owner{
 		core: c, clock: clock, sockets: map[int]*rxSocket{},
-		ring: newRing(), commands: make(chan func(*core), 16), ended: make(chan struct{}),
+		ring: newRing(), commands: make(chan func(*core), 16), ended: make(chan struct{}), full: make(chan uint64, 1),
 	}
 	c.shell = o
 	o.tick()
@@ -185,14 +191,14 @@ func (o *owner) do(f func(*core)) error {
 
 // send implements [shell]: it puts the session's packet into the batch.
 func (o *owner) send(e *entry) {
-	if e.queued {
-		o.flushSender(e.tx)
+	if e.queued != nil {
+		o.flushSender(e.queued)
 	}
 	b := e.AppendPacket(e.frame.body(), o.core.now)
 	e.iov.SetLen(len(e.frame.finish(b)))
-	t := e.tx
+	t := e.sender()
 	t.batch, t.who = append(t.batch, mmsghdr{hdr: e.msg}), append(t.who, e)
-	e.queued = true
+	e.queued = t
 	if len(t.batch) == txBatch {
 		o.flushSender(t)
 	}
@@ -207,8 +213,8 @@ func (o *owner) flush() {
 }
 
 // flushSender hands the batch to the kernel. A packet that the kernel refuses is lost like
-// any other, and the next one goes out; but perhaps the session's interface is gone, or
-// back under another index.
+// any other, is not counted as sent, and the next one goes out; but perhaps the session's interface is gone, or
+// back under another index. That a send buffer is full says nothing about the session.
 func (o *owner) flushSender(t *txSocket) {
 	for i := 0; i < len(t.batch); {
 		n, errno := o.poller.send(t.fd, t.batch[i:])
@@ -217,29 +223,48 @@ func (o *owner) flushSender(t *txSocket) {
 			i += n
 		case errno == unix.EINTR:
 		default:
-			o.core.failing.mark(t.who[i].slot)
+			t.who[i].sent--
+			if errno == unix.EAGAIN {
+				o.bufferFull()
+			} else {
+				o.core.failing.mark(t.who[i].slot)
+			}
 			i++
 		}
 	}
 	for _, e := range t.who {
-		e.queued = false
+		e.queued = nil
 	}
 	t.batch, t.who = t.batch[:0], t.who[:0]
+}
+
+// bufferFull counts a packet that found no room, and has that reported from time to time.
+func (o *owner) bufferFull() {
+	if o.unsent++; o.core.now < o.reportAt {
+		return
+	}
+	select {
+	case o.full <- o.unsent:
+		o.unsent, o.reportAt = 0, o.core.now+reportPause
+	default:
+	}
 }
 
 // attached implements [shell].
 func (o *owner) attached(a *attachment) {
 	o.sockets[a.rx.fd] = a.rx
-	if !slices.Contains(o.senders, a.tx) {
-		a.tx.batch, a.tx.who = slices.Grow(a.tx.batch, txBatch), slices.Grow(a.tx.who, txBatch)
-		o.senders = append(o.senders, a.tx)
+	for _, t := range []*txSocket{a.tx, a.quiet} {
+		if t != nil && !slices.Contains(o.senders, t) {
+			t.batch, t.who = slices.Grow(t.batch, txBatch), slices.Grow(t.who, txBatch)
+			o.senders = append(o.senders, t)
+		}
 	}
 }
 
 // detached implements [shell].
 func (o *owner) detached(e *entry) {
-	if e.queued {
-		o.flushSender(e.tx)
+	if e.queued != nil {
+		o.flushSender(e.queued)
 	}
 }
 

@@ -36,7 +36,7 @@ func newQuietOwner(tb testing.TB, sessions int) (o *owner, turn func()) {
 	o = newOwner(newCore(5, newMarks(maxSessions)), clock)
 	o.poller = nullPoller{}
 	sp := newNetNSSockets("", nil)
-	sp.addSender(false, 3)
+	tx := sp.addSender(txKey{}, 3)
 	rx := sp.addReceiver(rxKey{port: Port}, 4)
 	var list []*entry
 	for i := range sessions {
@@ -49,7 +49,7 @@ func newQuietOwner(tb testing.TB, sessions int) (o *owner, turn func()) {
 			tb.Fatal(err)
 		}
 		e := &entry{slot: i, kept: c, place: -1, key: c.Key, sport: uint16(50000 + i), Session: *s}
-		at := &attachment{space: sp, tx: sp.tx[0], rx: rx, local: c.Local}
+		at := &attachment{space: sp, tx: tx, rx: rx, local: c.Local}
 		o.core.insert(e)
 		o.core.attach(e, at, at.newFrame(&c, e.sport))
 		p := Packet{State: StateInit, Multiplier: 5, MyDiscr: 9, YourDiscr: e.discr, DesiredMinTx: ms(100), RequiredMinRx: ms(100), Final: true}

@@ -34,7 +34,7 @@ type Config struct {
 	Coexist bool
 	// Notice is called with what an operator should know and is no change of a session:
 	// real-time priority not permitted, memory not locked, packets without
-	// priority. It may be called from any goroutine and must not block. Nil:
+	// priority, packets that were not sent because a send buffer is full. It may be called from any goroutine and must not block. Nil:
 	// nobody is told.
 	Notice func(error)
 }

@@ -152,7 +152,9 @@ func (s *Session) Configure(now time.Duration, c SessionConfig) (Effects, error)
 func (s *Session) SetAdminDown(now time.Duration, on bool) Effects {
 	switch {
 	case on && s.state != StateAdminDown:
-		s.fastTo = now + time.Duration(s.mult)*s.interval
+		if s.state == StateUp { // else it was sent once a second
+			s.fastTo = now + time.Duration(s.mult)*s.interval
+		}
 		return s.enter(now, StateAdminDown, DiagAdminDown, ReasonLocalAdminDown)
 	case !on && s.state == StateAdminDown:
 		return s.enter(now, StateDown, DiagNone, ReasonNone)

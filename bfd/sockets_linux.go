@@ -13,6 +13,12 @@ import (
 // survive that this process does not run for a tenth of a second.
 const rxBuffer = 8 << 20
 
+// txBuffer is the send buffer of a raw socket: ten packets of each session that a Server can have. Packets for a
+// neighbour that has just ceased to resolve are charged to it for as long as the kernel asks, by sessions that are still
+// Up as well; what bounds them is the kernel's queue for each neighbour (unres_qlen_bytes of arp(7)) and that a session
+// sends once a second after its detection time. The kernel doubles the number and reserves nothing.
+const txBuffer = 64 << 20
+
 // open makes a socket in the namespace and prepares it with setup; if that fails the
 // socket is closed.
 func (n *linuxNamespace) open(family, typ, protocol int, setup func(fd int) error) (fd int, err error) {
@@ -38,6 +44,9 @@ func (n *linuxNamespace) open(family, typ, protocol int, setup func(fd int) erro
 func (n *linuxNamespace) sender(ipv6 bool) (fd int, lacks, err error) {
 	fd, err = n.open(family(ipv6), unix.SOCK_RAW, unix.IPPROTO_RAW, func(fd int) error {
 		lacks = sock.SetPriority(fd, ipv6)
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, txBuffer) != nil { // it needs CAP_NET_ADMIN
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, txBuffer) // as much as net.core.wmem_max permits
+		}
 		return nil
 	})
 	if err != nil {

@@ -218,7 +218,7 @@ func (t *taking) socket(id socketID, fd int) (err error) {
 		}
 	}
 	if id.kind < 2 {
-		sp.addSender(id.kind == 1, fd)
+		sp.addSender(txKey{ipv6: id.kind == 1}, fd)
 		return nil
 	}
 	sp.addReceiver(id.rx, fd)
@@ -294,11 +294,15 @@ func (t *taking) attachment(e *entry, st *entryState) *attachment {
 	if at.rx == nil {
 		return nil
 	}
-	if at.tx = sp.tx[index(e.key.Peer.Is6())]; e.echo {
+	ipv6 := e.key.Peer.Is6()
+	if at.tx = sp.tx[txKey{ipv6: ipv6}]; e.echo {
 		at.tx = sp.echo[at.rx.rxKey]
 	}
 	if at.tx == nil {
 		return nil
+	}
+	if !e.echo {
+		at.quiet, _ = t.process.server.attacher.sender(sp, quietKey(ipv6, e.slot)) // else the attacher tries again
 	}
 	return at
 }

@@ -62,7 +62,7 @@ func (s *Session) endPoll(now time.Duration) {
 // are Up and no Poll Sequence runs. It is "the larger of bfd.DesiredMinTxInterval and
 // bfd.RemoteMinRxInterval".
 //
-// We deviate after a session was taken to AdminDown: for Detect Mult intervals it is sent as
+// We deviate after a session that was Up was taken to AdminDown: for Detect Mult intervals it is sent as
 // often as before, although bfd.DesiredMinTxInterval is 1 s then. A remote system that has not
 // received the first of these packets still has the old detection time, and would see a
 // failure. RFC 5880, Section 6.8.16, wants AdminDown to be sent for at least a Detection Time.
