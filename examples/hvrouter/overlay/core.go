@@ -152,6 +152,9 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 			s.setDrain(c.drain.On, c.drain.silent(now), fx)
 			c.segments[o.Name], fresh[s] = s, true
 		}
+		if !slices.Equal(s.config.EVPN.Import, o.EVPN.Import) {
+			fresh[s] = true
+		}
 		s.setPeers(o.Peers)
 		s.setGateway(o.Gateway, c.routes, now, fx)
 		s.config.EVPN = o.EVPN // of what s.like does not compare
@@ -168,18 +171,33 @@ func (c *Core) Configure(overlays []config.Overlay, now time.Time, fx *Effects) 
 	c.due()
 }
 
-// fill gives overlays that are new the routes that there are.
+// fill gives overlays that are new, or import something else, the routes that there are, and takes away what they do not
+// import any more.
 func (c *Core) fill(fresh map[*segment]bool, now time.Time, fx *Effects) {
 	if len(fresh) == 0 {
 		return
 	}
+	segments := c.inOrder()
 	for _, id := range slices.SortedFunc(maps.Keys(c.routes), routeID.compare) {
-		for _, s := range c.importers(c.routes[id]) {
-			if fresh[s] {
+		importers := c.importers(c.routes[id])
+		for _, s := range segments {
+			switch {
+			case !fresh[s]:
+			case slices.Contains(importers, s):
 				s.set(id, c.routes[id], now, fx)
+			default:
+				s.set(id, nil, now, fx)
 			}
 		}
 	}
+}
+
+// inOrder returns the overlays by their names.
+func (c *Core) inOrder() (list []*segment) {
+	for _, name := range slices.Sorted(maps.Keys(c.segments)) {
+		list = append(list, c.segments[name])
+	}
+	return list
 }
 
 func (a routeID) compare(b routeID) int {

@@ -59,10 +59,10 @@ func newSegment(o config.Overlay, synced bool) *segment {
 		desired: Desired{all: true, Flood: map[netip.Addr]bool{}, MACs: map[MAC]netip.Addr{}, Neighbors: map[netip.Addr]MAC{}, Ports: map[MAC]string{}, Settled: synced}}
 }
 
-// like reports whether another configuration leaves everything as it is but for fixed peers and members.
+// like reports whether another configuration leaves everything as it is but for fixed peers, members and what is imported.
 func (s *segment) like(o config.Overlay) bool {
 	a, b := s.config, o
-	return a.VNI == b.VNI && a.Local == b.Local && a.EVPN.RD == b.EVPN.RD && a.EVPN.RouteTarget == b.EVPN.RouteTarget && slices.Equal(a.EVPN.Import, b.EVPN.Import)
+	return a.VNI == b.VNI && a.Local == b.Local && a.EVPN.RD == b.EVPN.RD && a.EVPN.RouteTarget == b.EVPN.RouteTarget
 }
 
 // adopt takes the guests over that the overlay had before a change of its configuration.
