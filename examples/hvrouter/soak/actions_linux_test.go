@@ -43,6 +43,8 @@ func operations(restarts bool) []action {
 		{"guest", 10, false, (*actor).guest},
 		{"directory", 6, false, (*actor).directory},
 		{"tap", 5, false, (*actor).tap},
+		{"roam", 12, false, (*actor).roam},
+		{"roam-down", 3, false, (*actor).roamDown},
 		{"reload", 6, false, (*actor).reload},
 		{"reload-bad", 4, false, (*actor).reloadBad},
 		{"reload-confirm", 3, false, (*actor).reloadConfirm},
@@ -50,6 +52,7 @@ func operations(restarts bool) []action {
 		{"drain", 4, false, (*actor).drain},
 		{"drain-all", 1, true, (*actor).drainAll},
 		{"foreign", 3, true, (*actor).foreign},
+		{"foreign-evpn", 3, true, (*actor).foreignEVPN},
 		{"session", 2, true, (*actor).session},
 	}
 	if restarts {
@@ -61,6 +64,7 @@ func operations(restarts bool) []action {
 // faults are what happens between the hypervisors.
 func faults() []action {
 	return []action{
+		{"migrate", 6, false, (*actor).migrate},
 		{"carrier", 4, true, (*actor).carrier},
 		{"silent", 4, true, (*actor).silent},
 		{"link", 3, true, (*actor).link},
@@ -178,6 +182,8 @@ func (h *host) variant(r *rand.Rand) string {
 		{"router-id", "log-format: json\nrouter-id"},
 		{"restart-time: 10s}", "restart-time: 10s, import: [{prefix: 203.0.113.0/24, le: 32, local-pref: 100}]}"},
 		{"members: [vm.vx, g0.vx]", "members: [vm.vx]"},
+		{"vni: 300, bridge: br300, evpn: {", "vni: 300, bridge: br300, evpn: {import: [\"65000:7\"], "},
+		{"\n  - {name: vx400, vni: 400, bridge: br400, evpn: {duplicate-time: 15s}}", ""},
 		{"bgp: {", "bgp: {prefix-limit: {maximum: 1000, threshold: 50}, "},
 	}
 	text := h.config()

@@ -1,12 +1,13 @@
-// Package soak is a test of what is left over: two hypervisors, four networks with BIRD and FRR as
-// reflectors, and guests who come, go and move, links that flap or fail silently, reloads that are
+// Package soak is a test of what is left over: two hypervisors, four networks with BIRD, FRR and ours as
+// reflectors, and guests who come, go and move, also on overlays with EVPN (with MACs that both
+// hypervisors have, and route target constraint), links that flap or fail silently, reloads that are
 // good, bad or wait for their confirmation, drains, programs that change what is ours, sessions that
 // are reset, and daemons, BFD processes and reflectors that are killed, at random, under streams of
 // packets. Hypervisor 1 is restarted again and again, hypervisor 2 never, so that what a restart
 // leaves behind and what a long run does both show.
 //
 // At the end everything is as in the beginning: rules, routes, next hops, neighbours, addresses,
-// forwarding entries, nftables, files, what the reflectors have, descriptors, threads, goroutines,
+// forwarding entries, nftables, EVPN routes, files, what the reflectors have, descriptors, threads, goroutines,
 // and memory within a bound. No packet may be lost but while a path is broken, or
 // while the machine stood still, by the watch of a process of its own: how often that was, and how
 // many outages it excused, is printed.

@@ -146,13 +146,11 @@ func (h *host) well() error {
 
 // well returns an error if the reflector has routes of guests that have gone, or lacks some.
 func (n *network) well() error {
-	var want []string
-	have := n.routes()
-	if n.name[2:] == "public" {
-		want = []string{"203.0.113.1/32", "203.0.113.10/32", "203.0.113.2/32", "2001:db8:cb00:1::/64", "2001:db8:cb00:2::/64"}
-	} else {
-		want = []string{"172.22.2.1/32", "172.22.2.2/32"}
+	if n.ours {
+		return n.wellOurs()
 	}
+	have := n.routes()
+	want := []string{"203.0.113.1/32", "203.0.113.10/32", "203.0.113.2/32", "2001:db8:cb00:1::/64", "2001:db8:cb00:2::/64"}
 	seen := map[string]bool{}
 	for _, p := range regexp.MustCompile(`(203\.0\.113\.\d+|172\.22\.2\.\d+|2001:db8:cb00:[0-9a-f:]+)/\d+`).FindAllString(have, -1) {
 		seen[p] = true
@@ -202,11 +200,16 @@ func (h *host) picture() picture {
 	lines("permanent neighbours", "ip neigh show nud permanent", nil)
 	lines("proxied neighbours", "ip neigh show proxy", nil)
 	lines("forwarding entries", "bridge fdb show", func(line string) bool {
-		return strings.Contains(line, "permanent") || strings.Contains(line, "static") || strings.Contains(line, "00:00:00:00:00:00")
+		return strings.Contains(line, "permanent") || strings.Contains(line, "static") || strings.Contains(line, "00:00:00:00:00:00") || strings.Contains(line, "extern_learn")
 	})
+	ours := func(line string) bool { return strings.Contains(line, "extern_learn") }
+	lines("neighbours of overlays", "ip neigh show nud noarp", ours)
+	lines("IPv6 neighbours of overlays", "ip -6 neigh show nud noarp", ours)
 	lines("links", "ip -br link", nil)
 	lines("addresses", "ip -o addr", nil)
 	p.kernel["next hops"] = h.nextHops()
+	routes, _ := h.cli("show", "evpn")
+	p.kernel["EVPN routes"] = strings.Split(routes, "\n")
 	out, _ := h.hv.Command("nft", "list", "ruleset").Output()
 	p.kernel["nftables"] = strings.Split(string(counters.ReplaceAll(dynamic.ReplaceAll(out, nil), nil)), "\n")
 	for _, dir := range []string{".", "state", "guests"} {

@@ -95,7 +95,7 @@ func TestSoak(t *testing.T) {
 	}
 	s := &soak{testbed: newTestbed(t, 2), counts: map[string]int{}}
 	nstest.Wait(t, 30*time.Second, "all sessions", func() bool { return s.testbed.up(0) == nil })
-	for _, x := range [][3]string{{"IPv4", "203.0.113.1", "203.0.113.2"}, {"IPv6", "2001:db8:cb00:1::1", "2001:db8:cb00:2::1"}, {"overlay", "192.168.5.1", "192.168.5.2"}} {
+	for _, x := range [][3]string{{"IPv4", "203.0.113.1", "203.0.113.2"}, {"IPv6", "2001:db8:cb00:1::1", "2001:db8:cb00:2::1"}, {"overlay", "192.168.5.1", "192.168.5.2"}, {"EVPN", "192.168.7.1", "192.168.7.2"}} {
 		echo(t, s.hosts[1].vm, x[2], 2)
 		s.streams = append(s.streams, newStream(t, x[0], s.hosts[0].vm, x[1], x[2]))
 	}
@@ -234,13 +234,14 @@ func (s *soak) flows() error {
 // of another are nowhere while these do it in the same second.
 func (s *soak) restore() {
 	from := time.Now()
+	s.leave()
 	for _, h := range s.hosts {
 		if err := h.answers(); err != nil {
 			s.fail(from, "the end", err)
 			return
 		}
 		for _, name := range slices.Sorted(maps(h.plugged)) {
-			if name != "vm" && name != "vm.vx" {
+			if name != "vm" && name != "vm.vx" && name != "vm.ev" {
 				h.unplug(name)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/cli"
+	"github.com/hyperfib/hyperfib/examples/routereflector/app"
 	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
@@ -25,6 +26,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv(watchEnv) != "" {
 		os.Exit(watchMain())
+	}
+	if len(os.Args) > 1 && os.Args[1] == "routereflector" {
+		os.Exit(app.Main(os.Args[2:]))
 	}
 	if os.Getenv("HVROUTER_MAIN") != "" {
 		os.Exit(cli.Main(os.Args[1:]))
@@ -39,7 +43,7 @@ api: DIR/api.sock
 state-directory: DIR/state
 loopback: {interface: loopback, address: 172.22.2.N/32}
 bfd: {interval: 100ms, multiplier: 10, process: separate}
-bgp: {graceful-restart: {time: 60s, deferral: 10s}}
+bgp: {rt-constrain: true, graceful-restart: {time: 60s, deferral: 10s}}
 domains:
   - name: public
     table: 90
@@ -61,9 +65,10 @@ inventory: {directory: DIR/guests, within: [203.0.113.0/24, "2001:db8:cb00::/48"
 guest-templates:
   - {interfaces: "tap*", discovery: {neighbors: true, within: [203.0.113.TAPS/29]}}
 overlays:
-  - {name: vx100, vni: 100, bridge: br100, members: [vm.vx, g0.vx], vteps: 172.22.2.0/24}
+  - {name: vx100, vni: 100, bridge: br100, members: [vm.vx, g0.vx], vteps: 172.22.2.0/24}EVPN
 guests:
-  - {name: vm, interface: vm, mac: "50:54:33:00:00:0N", ipv4: [203.0.113.N], ipv6: ["2001:db8:cb00:N::/64"], routed: [203.0.113.10/32]}
+  - {name: vm, interface: vm, mac: "50:54:33:00:00:0N", ipv4: [203.0.113.N], ipv6: ["2001:db8:cb00:N::/64"], routed: [203.0.113.10/32],
+     overlays: [{overlay: vx300, interface: vm.ev, mac: "50:54:33:00:02:0N", ipv4: [192.168.7.N], ipv6: ["2001:db8:7::N"]}]}
 GUESTS`
 
 // Guests that come and go.
@@ -137,7 +142,8 @@ type network struct {
 	dir    string
 	addr   string // the reflector's
 	frr    bool
-	daemon *exec.Cmd // bird or bgpd: what is restarted
+	ours   bool      // a reflector of ours
+	daemon *exec.Cmd // bird, bgpd or ours: what is restarted
 }
 
 // host is one of the hypervisors.
@@ -176,7 +182,7 @@ func newTestbed(t *testing.T, hosts int, edits ...string) *testbed {
 	}
 	for _, n := range []*network{
 		{name: "a.public", addr: "198.51.100.126"}, {name: "b.public", addr: "198.51.100.226", frr: true},
-		{name: "a.private", addr: "172.22.15.126"}, {name: "b.private", addr: "172.22.15.226"},
+		{name: "a.private", addr: "172.22.15.126", ours: true}, {name: "b.private", addr: "172.22.15.226", ours: true},
 	} {
 		b.network(n)
 	}
@@ -190,7 +196,9 @@ func newTestbed(t *testing.T, hosts int, edits ...string) *testbed {
 		h.run()
 		h.plug("vm", h.vm, "eth0", fmt.Sprintf("50:54:33:00:00:0%d", h.n))
 		h.plug("vm.vx", h.vm, "eth1", fmt.Sprintf("50:54:33:00:01:0%d", h.n))
+		h.plug("vm.ev", h.vm, "eth2", fmt.Sprintf("50:54:33:00:02:0%d", h.n))
 		for _, args := range []string{
+			fmt.Sprintf("addr add 192.168.7.%d/24 dev eth2", h.n), fmt.Sprintf("addr add 2001:db8:7::%d/64 dev eth2 nodad", h.n),
 			fmt.Sprintf("addr add 203.0.113.%d/24 dev eth0", h.n), fmt.Sprintf("addr add 203.0.113.%d/32 dev lo", 10),
 			fmt.Sprintf("addr add 192.168.5.%d/24 dev eth1", h.n), fmt.Sprintf("addr add 2001:db8:cb00:%d::1/64 dev eth0 nodad", h.n),
 			"route add default via 203.0.113.254", "-6 route add default via fe80::1 dev eth0",
@@ -261,7 +269,7 @@ func (h *host) config() string {
 	for i := range 2 {
 		fmt.Fprintf(&guests, "  - %s\n", h.guest(i, 0))
 	}
-	text := strings.NewReplacer("N::", fmt.Sprint(h.n, "::"), ".N", fmt.Sprint(".", h.n), "0N", fmt.Sprint("0", h.n), ":N::", fmt.Sprint(":", h.n, "::"), "TAPS", fmt.Sprint(128+8*h.n), "DIR", h.dir, "GUESTS", guests.String()).Replace(hostConfig)
+	text := strings.NewReplacer("N::", fmt.Sprint(h.n, "::"), ".N", fmt.Sprint(".", h.n), "0N", fmt.Sprint("0", h.n), ":N::", fmt.Sprint(":", h.n, "::"), "TAPS", fmt.Sprint(128+8*h.n), "::N\"", fmt.Sprint("::", h.n, "\""), "DIR", h.dir, "EVPN", evpnOverlays, "GUESTS", guests.String()+roamingGuests()).Replace(hostConfig)
 	return strings.NewReplacer(h.edits...).Replace(text)
 }
 
@@ -272,7 +280,7 @@ func (h *host) guest(i, version int) string {
 	for v := range version {
 		routed += fmt.Sprintf("203.0.113.%d/32, ", 32+h.n*64+i*4+v)
 	}
-	return fmt.Sprintf(`{name: g%d, interface: g%d, mac: "%s", ipv4: [203.0.113.%d], ipv6: ["2001:db8:cb00:%d%d::/64"], routed: [%s"2001:db8:cb00:%d%d:1::/80"]}`, i, i, h.mac(i), h.n*16+i, h.n, 10+i, routed, h.n+2, 10+i)
+	return fmt.Sprintf(`{name: g%d, interface: g%d, mac: "%s", ipv4: [203.0.113.%d], ipv6: ["2001:db8:cb00:%d%d::/64"], routed: [%s"2001:db8:cb00:%d%d:1::/80"]%s}`, i, i, h.mac(i), h.n*16+i, h.n, 10+i, routed, h.n+2, 10+i, h.onOverlay(i, version))
 }
 
 // mac returns that of a guest who comes and goes.
@@ -445,7 +453,11 @@ func (b *testbed) until(limit time.Duration, f func() error) error {
 // reflector starts that of a network.
 func (b *testbed) reflector(n *network) {
 	b.t.Cleanup(func() { n.stop(syscall.SIGKILL) })
-	if !n.frr {
+	switch {
+	case n.ours:
+		b.startOurs(n)
+		return
+	case !n.frr:
 		to := n.addr[:strings.LastIndex(n.addr, ".")+1]
 		first, v6 := "10", ""
 		if n.name[0] == 'b' {
@@ -512,7 +524,11 @@ func (b *testbed) program(n *network, path string, args ...string) *exec.Cmd {
 
 // start starts what a restart of the reflector ends.
 func (b *testbed) start(n *network) {
-	if !n.frr {
+	switch {
+	case n.ours:
+		b.startOurs(n)
+		return
+	case !n.frr:
 		n.daemon = b.program(n, "bird", "-f", "-c", filepath.Join(n.dir, "bird.conf"), "-s", filepath.Join(n.dir, "bird.ctl"), "-P", filepath.Join(n.dir, "bird.pid"))
 		return
 	}
@@ -532,6 +548,9 @@ func (n *network) stop(s os.Signal) {
 
 // state returns what the reflector says of its sessions.
 func (n *network) state() string {
+	if n.ours {
+		return fmt.Sprint(n.clients())
+	}
 	command := n.ns.Command("birdc", "-s", filepath.Join(n.dir, "bird.ctl"), "show bfd sessions")
 	if n.frr {
 		command = n.ns.Command("vtysh", "--vty_socket", n.dir, "-c", "show bgp summary", "-c", "show bfd peers")
