@@ -34,7 +34,7 @@ type Reason struct {
 	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, overlay, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, moves, disabled,
-	// drained, moved-down.
+	// drained, undrain-unwritten, moved-down.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -74,6 +74,8 @@ func HealthOf(b Backend) Health {
 	h.moved(moved)
 	if d := b.DrainStatus(); d.Drained {
 		h.add(Note, "drained", "the host is drained since %s", d.Since.Format(time.RFC3339))
+	} else if d.Unwritten != "" {
+		h.add(Degraded, "undrain-unwritten", "the host is not drained, and that is not written down: %s", d.Unwritten)
 	}
 	h.finish()
 	return h

@@ -307,7 +307,8 @@ type Drain struct {
 	// Volatile says why the drain ends with a restart of the host; "": it does not.
 	Volatile string `json:"volatile,omitempty"`
 	// Unwritten says why the drain could not be written down: a restart of the daemon ends it, or
-	// goes back to the drain before it. "": it is.
+	// goes back to the drain before it; of a host that is not drained any more, it may drain it
+	// again. "": it is.
 	Unwritten string `json:"unwritten,omitempty"`
 }
 

@@ -17,7 +17,7 @@ const (
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
 	exitBroken = 2 // check: it will not work; explain: not all of the kernel could be read, and nothing differs
 	exitUnseen = 3 // check: something could not be seen, and nothing worse was
-	exitBrief  = 4 // drain: done, but not written down: a restart of the daemon ends it
+	exitBrief  = 4 // drain, undrain: done, but not written down: a restart of the daemon undoes it
 )
 
 // defaultConfig is where the unit file expects the configuration.
@@ -58,7 +58,7 @@ func commands() []command {
 		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},
 		{"reload", "[-confirm TIME] [-dry-run] [-force] [FILE]|confirm|cancel [-api PATH]", "read the configuration again, or take FILE; what did not change is left alone, and what would lose sessions is refused; with -confirm it is rolled back after TIME unless `reload confirm` comes", reload},
 		{"drain", "[-all] [-until-stop] [-wait TIME] [-j] [-api PATH]", "have traffic go elsewhere that can, until undrain, over restarts and reboots; -all: what is nowhere else goes, too; -until-stop: only until the daemon ends; exit 0 done, 1 not, or not all of it within -wait, 2 nothing was touched, 4 done, but a disk that takes nothing has a restart of the daemon end it", drain},
-		{"undrain", "[-j] [-api PATH]", "end it", undrain},
+		{"undrain", "[-j] [-api PATH]", "end it; exit 4 if that could not be written down: a restart of the daemon may drain the host again", undrain},
 		{"capture", "PEER -o FILE [-n N] [-size MIB] [-for TIME] [-port PORT] [-api PATH]", "write the packets of a peer's BGP and BFD sessions into a file for Wireshark, on the interfaces that they are on, until a limit or Ctrl-C; the file is readable at any time", captureTo},
 		{"metrics", "[-api PATH]", "print counters", metrics},
 		{"bfd", "-socket PATH", "the process of the BFD sessions; run starts it", bfdProcess},

@@ -67,8 +67,11 @@ func undrain(in invocation) int {
 	if err != nil {
 		return in.fail(exitFailed, err)
 	}
-	if in.showDrain(d, *asJSON) != nil {
+	switch {
+	case in.showDrain(d, *asJSON) != nil:
 		return exitFailed
+	case d.Unwritten != "":
+		return exitBrief
 	}
 	return exitOK
 }
@@ -107,7 +110,11 @@ func prefixes(n int) string {
 // printDrain prints a drain for people.
 func printDrain(w io.Writer, d api.Drain) error {
 	if !d.Drained {
-		_, err := fmt.Fprintln(w, "not drained")
+		text := "not drained"
+		if d.Unwritten != "" {
+			text += "\n" + d.Unwritten
+		}
+		_, err := fmt.Fprintln(w, text)
 		return err
 	}
 	away := 0

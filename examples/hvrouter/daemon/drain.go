@@ -220,8 +220,8 @@ func (d backend) Undrain() (api.Drain, error) {
 	return d.setDrain(false, func(DrainState) DrainState { return DrainState{} })
 }
 
-// setDrain changes the drain. An undrain that cannot be written down is not done: the host would be
-// drained again after its next start.
+// setDrain changes the drain. What cannot be written down is done all the same, and the status says
+// what a restart will do.
 func (d backend) setDrain(untilStop bool, change func(DrainState) DrainState) (api.Drain, error) {
 	d.draining.Lock()
 	defer d.draining.Unlock()
@@ -233,7 +233,8 @@ func (d backend) setDrain(untilStop bool, change func(DrainState) DrainState) (a
 	if untilStop {
 		unwritten = "the drain ends with the daemon, as was asked for"
 	} else if err := file.save(next); err != nil && !next.On() {
-		return api.Drain{}, err
+		unwritten = "a restart of the daemon drains the host again if " + file.path + " is there then, or cannot be read: " + err.Error()
+		d.log.Error("the end of the drain is not written down: a restart of the daemon may drain the host again", "event", "undrain-unwritten", "path", file.path, "err", err)
 	} else if err != nil {
 		unwritten = "a restart of the daemon ends the drain: " + err.Error()
 		d.log.Error("the drain is not written down: a restart of the daemon ends it", "event", "drain-unwritten", "err", err)
@@ -251,10 +252,10 @@ func (d backend) DrainStatus() (s api.Drain) {
 	d.ask(func(r *router) { path = r.home().NetNS().Path() })
 	sent := host.Sent(path)
 	d.ask(func(r *router) { s = r.drainStatus(sent) })
+	if why := d.drainUnwritten.Load(); why != nil {
+		s.Unwritten = *why
+	}
 	if s.Drained {
-		if why := d.drainUnwritten.Load(); why != nil {
-			s.Unwritten = *why
-		}
 		s.Volatile = newDrainFile(d.stateDirectory).volatile()
 	}
 	return s

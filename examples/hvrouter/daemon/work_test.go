@@ -331,6 +331,18 @@ func (l *live) drains(t *testing.T) {
 	if d, err := b.Drain(api.DrainOptions{}); err != nil || !d.Drained || !strings.HasPrefix(d.Unwritten, "a restart of the daemon ends the drain: ") || !strings.Contains(d.Unwritten, file.path) {
 		t.Errorf("drained, and it cannot be written: %+v, %v", d, err)
 	}
+	if err := os.WriteFile(file.path+"/x", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := b.Undrain(); err != nil || d.Drained || !strings.HasPrefix(d.Unwritten, "a restart of the daemon drains the host again if "+file.path) || b.DrainStatus().Unwritten == "" {
+		t.Errorf("undrained, and it cannot be written: %+v, %v", d, err)
+	}
+	if err := os.Remove(file.path + "/x"); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := b.Drain(api.DrainOptions{}); err != nil || !d.Drained {
+		t.Errorf("drained again: %+v, %v", d, err)
+	}
 	if d := load(); !d.On() || d.All {
 		t.Errorf("what cannot be read counts as drained: %+v", d)
 	}
