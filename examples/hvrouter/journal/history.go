@@ -181,6 +181,9 @@ func cut(s string) string {
 
 // append writes lines to the current file, which is opened and exchanged as it needs.
 func (h *History) append(b []byte) error {
+	if h.file != nil && !h.there() {
+		h.close()
+	}
 	if h.file != nil && h.size+int64(len(b)) > MaxFile && h.size > 0 {
 		h.close()
 		if err := os.Rename(h.path(currentFile), h.path(olderFile)); err != nil {
@@ -199,6 +202,17 @@ func (h *History) append(b []byte) error {
 	h.size += int64(n)
 	h.pending = true
 	return err
+}
+
+// there reports whether the current file still is where readers look for it: it, or its directory,
+// may have been removed or exchanged.
+func (h *History) there() bool {
+	is, err := os.Lstat(h.path(currentFile))
+	if err != nil {
+		return false
+	}
+	was, err := h.file.Stat()
+	return err == nil && os.SameFile(is, was)
 }
 
 func (h *History) path(name string) string { return filepath.Join(h.dir, name) }

@@ -178,6 +178,49 @@ func TestHistoryBroken(t *testing.T) {
 	})
 }
 
+// What is removed while events are written is made anew for the next event; what cannot be made is
+// reported.
+func TestHistoryRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var failed []error
+	h := NewHistory(dir, func(err error) { failed = append(failed, err) })
+	defer h.close()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(name, want string) {
+		t.Helper()
+		h.write([]Event{{Time: at(0), Name: name}})
+		if got := read1(t, dir, Filter{}); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	write("one", "one")
+	do(os.Remove(filepath.Join(dir, currentFile)))
+	write("two", "two")
+	do(os.RemoveAll(dir))
+	write("three", "three")
+	do(os.Rename(filepath.Join(dir, currentFile), filepath.Join(dir, olderFile))) // as a program that rotates logs
+	write("four", "three four")
+	if len(failed) > 0 {
+		t.Errorf("reported: %v", failed)
+	}
+	do(os.RemoveAll(dir))
+	do(os.WriteFile(dir, nil, 0o600))
+	h.write([]Event{{Time: at(0), Name: "five"}})
+	if len(failed) != 1 || failed[0] == nil {
+		t.Errorf("a file in the place of the directory: reported: %v", failed)
+	}
+	do(os.Remove(dir))
+	write("six", Lost+" six")
+	if len(failed) != 2 || failed[1] != nil {
+		t.Errorf("reported: %v", failed)
+	}
+}
+
 // One reads while another writes and exchanges the files: no event is there twice, and none between
 // others is missing.
 func TestHistoryReadWhileWritten(t *testing.T) {
