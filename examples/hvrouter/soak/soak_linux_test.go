@@ -250,7 +250,11 @@ func (s *soak) restore() {
 			_ = os.Remove(f)
 		}
 		h.write("hv.yaml", h.config())
-		for _, args := range [][]string{{"undrain"}, {"reload"}} {
+		commands := [][]string{{"undrain"}, {"reload"}}
+		for i := range roaming {
+			commands = append(commands, []string{"guest", "move", fmt.Sprint("e", i), "-up"})
+		}
+		for _, args := range commands {
 			if _, err := h.cli(args...); err != nil {
 				s.fail(from, "the end", err)
 			}
