@@ -141,7 +141,7 @@ func (a *Admission) Free(p netip.Prefix) bool {
 // Check returns what is wrong with a guest, in the order of its fields. What it may be
 // forced to is left out if it is.
 func (a *Admission) Check(g Guest) []Problem {
-	var all []Problem
+	var all problems
 	k := &checker{problems: &all}
 	k.guest("", g)
 	a.link(k, g)
@@ -162,10 +162,7 @@ func (a *Admission) Check(g Guest) []Problem {
 	for i, t := range g.Transparent {
 		a.prefix(k, fmt.Sprintf(".transparent[%d].address", i), netip.PrefixFrom(t.Address.Addr, t.Address.BitLen()), 32)
 	}
-	if g.Force {
-		all = slices.DeleteFunc(all, func(p Problem) bool { return p.Odd })
-	}
-	return all
+	return all.of(g)
 }
 
 // link checks the guest's interface and MAC.

@@ -16,27 +16,31 @@ import (
 // is.
 type checker struct {
 	doc      *ast.File
-	errs     Errors
-	problems *[]Problem // where mistakes go instead, by path
+	errs     mistakes
+	problems *problems // where mistakes go instead, by path
 
 	limit    PrefixLimit  // bgp.prefix-limit
 	profiles []BFDProfile // bfd.profiles
 	ours     uint32       // as
 }
 
-func (k *checker) bad(path, format string, args ...any) {
-	if k.problems != nil {
-		*k.problems = append(*k.problems, Problem{Field: path, Msg: secrets(nil).say(format, args)})
-		return
-	}
-	k.errs = append(k.errs, at(k.find(path), format, args...))
-}
+func (k *checker) bad(path, format string, args ...any) { k.wrong(path, false, nil, format, args) }
 
 // odd is bad, but may be meant.
-func (k *checker) odd(path, format string, args ...any) {
-	k.bad(path, format, args...)
-	if k.problems != nil {
-		(*k.problems)[len(*k.problems)-1].Odd = true
+func (k *checker) odd(path, format string, args ...any) { k.wrong(path, true, nil, format, args) }
+
+// unread is bad, since something that the file names could not be read.
+func (k *checker) unread(path string, err error) { k.wrong(path, false, err, "%v", []any{err}) }
+
+// wrong notes a mistake. What a mistake that is only counted costs is the call.
+func (k *checker) wrong(path string, odd bool, err error, format string, args []any) {
+	switch {
+	case k.problems != nil && !k.problems.full(odd):
+		k.problems.list = append(k.problems.list, Problem{Field: path, Msg: secrets(nil).say(format, args), Odd: odd})
+	case k.problems == nil && !k.errs.full(err):
+		e := at(k.find(path), format, args...)
+		e.Err = err
+		k.errs.list = append(k.errs.list, e)
 	}
 }
 

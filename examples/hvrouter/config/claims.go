@@ -23,8 +23,16 @@ type claimed struct {
 
 // Clone returns a copy that can be changed on its own.
 func (x *Claims) Clone() Claims {
-	// The lists in the maps are replaced, never changed.
-	return Claims{maps.Clone(x.names), slices.Clone(x.prefixes), maps.Clone(x.routed), maps.Clone(x.gateways)}
+	return Claims{maps.Clone(x.names), slices.Clone(x.prefixes), clipped(x.routed), clipped(x.gateways)}
+}
+
+// clipped returns a copy of lists. Nothing in a list is replaced, and only the original appends to it in place.
+func clipped[K comparable](lists map[K][]string) map[K][]string {
+	out := make(map[K][]string, len(lists))
+	for key, list := range lists {
+		out[key] = slices.Clip(list)
+	}
+	return out
 }
 
 // claims lists what only one guest may have, besides prefixes, by field.
@@ -73,10 +81,10 @@ func (x *Claims) Add(g Guest, who string) {
 		}
 	}
 	for _, p := range g.Routed {
-		x.routed[p.Prefix] = append(slices.Clip(x.routed[p.Prefix]), who)
+		x.routed[p.Prefix] = append(x.routed[p.Prefix], who)
 	}
 	if g.Gateway4.IsValid() {
-		x.gateways[g.Gateway4.Addr] = append(slices.Clip(x.gateways[g.Gateway4.Addr]), who)
+		x.gateways[g.Gateway4.Addr] = append(x.gateways[g.Gateway4.Addr], who)
 	}
 }
 
@@ -114,7 +122,7 @@ func without[K comparable](lists map[K][]string, key K, who string) {
 
 // Check returns what g would take from other guests, and from whom.
 func (x *Claims) Check(g Guest) []Problem {
-	var all []Problem
+	var all problems
 	k := &checker{problems: &all}
 	for _, c := range claims(g) {
 		if by := x.names[c[1]]; by != "" {
@@ -148,10 +156,7 @@ func (x *Claims) Check(g Guest) []Problem {
 			k.odd(fmt.Sprintf(".routed[%d]", i), "%v covers what belongs to guest %s", p, by)
 		}
 	}
-	if g.Force {
-		all = slices.DeleteFunc(all, func(p Problem) bool { return p.Odd })
-	}
-	return all
+	return all.of(g)
 }
 
 // search returns where p is, or would be, among the prefixes.

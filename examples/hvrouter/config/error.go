@@ -23,6 +23,8 @@ type Error struct {
 	// Err is why something that the file names could not be read, nil for a mistake in the file
 	// itself.
 	Err error
+	// More is how many mistakes a last error stands for that are not named; 0 for any other.
+	More int
 
 	// What Msg is made of, until the keys that the file has are taken out of it ([secrets.hide]).
 	format string
@@ -44,8 +46,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// Errors is every mistake found in one file, in the order of the file. It is
-// never empty when it is returned as an error.
+// Errors are the mistakes found in one file, in the order of the file: 50 of them, and a last one that
+// stands for the others ([Error.More]). It is never empty when it is returned as an error.
 type Errors []*Error
 
 // Error returns one mistake a line.
@@ -55,6 +57,17 @@ func (es Errors) Error() string {
 		lines[i] = e.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Count returns how many mistakes there are, with those that are not named.
+func (es Errors) Count() int {
+	n := len(es)
+	for _, e := range es {
+		if e.More > 0 {
+			n += e.More - 1
+		}
+	}
+	return n
 }
 
 // Forbidden reports whether all that is wrong is that this process may not read what the file

@@ -29,7 +29,7 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	case err == nil && empty(doc):
 		err = &Error{Line: 1, Column: 1, Msg: "the file is empty"}
 	case err == nil:
-		if old := oldNames(doc, ""); old != nil {
+		if old := oldNames(doc, ""); old.any() {
 			return nil, discreet(data, old.sorted(name))
 		}
 		err = decode(doc, c)
@@ -44,7 +44,7 @@ func Parse(name string, data []byte, tables TableNames) (*Config, error) {
 	c.fill()
 	c.unprefer(unpreferred)
 	k.config(c)
-	if len(k.errs) > 0 {
+	if k.errs.any() {
 		return nil, discreet(data, k.errs.sorted(name))
 	}
 	c.from, c.text = source{file: name, doc: doc, path: "$"}, string(data)
@@ -61,7 +61,7 @@ func ParseGuests(name string, data []byte) ([]Entry, error) {
 	if err != nil {
 		return nil, discreet(data, Errors{fromYAML(err)}.sorted(name))
 	}
-	if len(k.errs) > 0 {
+	if k.errs.any() {
 		return nil, discreet(data, k.errs.sorted(name))
 	}
 	return entries, nil
@@ -75,7 +75,7 @@ func parseGuests(name string, data []byte) ([]Entry, *checker, error) {
 	if empty(doc) {
 		return nil, nil, &Error{Msg: "no guest"}
 	}
-	if old := oldNames(doc, "guests"); old != nil {
+	if old := oldNames(doc, "guests"); old.any() {
 		return nil, &checker{doc: doc, errs: old}, nil
 	}
 	guests, path := []Guest(nil), "$[%d]"

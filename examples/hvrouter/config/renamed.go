@@ -41,43 +41,43 @@ var renamedValues = map[string]map[string]string{
 
 // oldNames reports every key and value of a document that has another name now. in is the
 // mapping that the document stands for: "", or guests.
-func oldNames(doc *ast.File, in string) (errs Errors) {
+func oldNames(doc *ast.File, in string) (m mistakes) {
 	for _, d := range doc.Docs {
-		errs = append(errs, oldNamesIn(d.Body, in)...)
+		m.oldNames(d.Body, in)
 	}
-	return errs
+	return m
 }
 
-func oldNamesIn(n ast.Node, in string) (errs Errors) {
+func (m *mistakes) oldNames(n ast.Node, in string) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		for _, v := range n.Values {
-			errs = append(errs, oldNamesIn(v, in)...)
+			m.oldNames(v, in)
 		}
 	case *ast.MappingValueNode:
 		if n.Key.IsMergeKey() {
-			return oldNamesIn(n.Value, in)
+			m.oldNames(n.Value, in)
+			return
 		}
 		key := n.Key.GetToken().Value
 		if now, ok := renamed[in+"."+key]; ok {
-			errs = append(errs, at(n.Key, "%s is called %s now", key, now))
+			m.add(n.Key, "%s is called %s now", key, now)
 			key = now
 		}
 		if text, ok := n.Value.(ast.ScalarNode); ok {
 			old := fmt.Sprint(text.GetValue())
 			if now, ok := renamedValues[key][old]; ok {
-				errs = append(errs, at(n.Value, "%s: %s is called %s now", key, old, now))
+				m.add(n.Value, "%s: %s is called %s now", key, old, now)
 			}
 		}
-		errs = append(errs, oldNamesIn(n.Value, key)...)
+		m.oldNames(n.Value, key)
 	case *ast.SequenceNode:
 		for _, v := range n.Values {
-			errs = append(errs, oldNamesIn(v, in)...)
+			m.oldNames(v, in)
 		}
 	case *ast.AnchorNode:
-		return oldNamesIn(n.Value, in)
+		m.oldNames(n.Value, in)
 	case *ast.TagNode:
-		return oldNamesIn(n.Value, in)
+		m.oldNames(n.Value, in)
 	}
-	return errs
 }

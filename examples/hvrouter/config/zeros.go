@@ -74,7 +74,7 @@ func (z zeros) in(path, exact string, node ast.Node) {
 		z.in(path, exact, n.Value)
 	case *ast.NullNode:
 		if key := path[strings.LastIndexByte(path, '.')+1:]; conditions[key] && (strings.HasSuffix(path, ".import[]."+key) || strings.HasSuffix(path, ".export[]."+key)) {
-			z.errs = append(z.errs, at(node, "%s has no value, and the term would match every route: leave it out if that is meant", key))
+			z.errs.add(node, "%s has no value, and the term would match every route: leave it out if that is meant", key)
 		}
 	default:
 		text, ok := scalar(node)
@@ -82,7 +82,7 @@ func (z zeros) in(path, exact string, node ast.Node) {
 			z.unpreferred[of] = true
 		}
 		if ok && notZero[path] && isZero(text) {
-			z.errs = append(z.errs, at(node, "%s is not a value of %s; leave the key out for its default", text, path))
+			z.errs.add(node, "%s is not a value of %s; leave the key out for its default", text, path)
 		}
 	}
 }

@@ -133,7 +133,15 @@ func first(err error) string {
 		list = list[1:]
 	}
 	text := strings.TrimSpace(list[0])
-	if n := len(list) - 1; n > 0 {
+	n := len(list) - 1
+	var mistakes config.Errors
+	if errors.As(err, &mistakes) {
+		n = mistakes.Count() - 1
+	}
+	if lost, ok := err.(lossError); ok {
+		n = len(lost) - 1
+	}
+	if n > 0 {
 		text += fmt.Sprintf(", and %d more", n)
 	}
 	return text
@@ -302,9 +310,16 @@ func losses(list []api.Change) lossError {
 
 type lossError []api.Change
 
+// mostLost is how many losses the error names, which the log has as well; the others are counted.
+const mostLost = 50
+
 func (e lossError) Error() string {
 	lines := []string{"nothing was changed, since this would be lost (-force does it all the same):"}
-	for _, c := range e {
+	for i, c := range e {
+		if i == mostLost {
+			lines = append(lines, fmt.Sprintf("  and %d more: -dry-run lists them", len(e)-i))
+			break
+		}
 		lines = append(lines, "  "+c.String())
 	}
 	return strings.Join(lines, "\n")
