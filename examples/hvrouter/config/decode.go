@@ -25,11 +25,15 @@ const (
 	maxNodes = 2 << 20
 )
 
+// byteOrderMark may be the first character of a document (YAML 1.2.2, Section 5.2); the parser takes it for a part of the first key.
+const byteOrderMark = "\uFEFF"
+
 // parse reads one document. An error is an *Error or one of the library's, with its place.
 func parse(data []byte) (*ast.File, error) {
 	if len(data) > MaxSize {
 		return nil, &Error{Line: 1, Column: 1, Msg: fmt.Sprintf("%d octets: want at most %d", len(data), MaxSize)}
 	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	for _, check := range []func([]byte) error{readable, brackets} {
 		if err := check(data); err != nil {
 			return nil, err

@@ -80,6 +80,22 @@ func TestForbiddenCut(t *testing.T) {
 	}
 }
 
+// A byte order mark at the start of a file is none of its text.
+func TestByteOrderMark(t *testing.T) {
+	sample, err := os.ReadFile("../hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := byteOrderMark + string(sample)
+	c, err := Parse("f", []byte(text), nil)
+	if err != nil || c.Text() != text {
+		t.Fatal(err)
+	}
+	if _, err := Parse("f", []byte(byteOrderMark+"nonsense: 1\n"), nil); err == nil || err.Error() != `f:1:1: unknown field "nonsense"` {
+		t.Error(err)
+	}
+}
+
 // A copy of claims and its original do not share what each adds to a list.
 func TestClaimsCloneApart(t *testing.T) {
 	shared := Prefix{Prefix: netip.MustParsePrefix("192.0.2.0/24")}
