@@ -58,7 +58,7 @@ func TestDiffNamesEveryKey(t *testing.T) {
 // begins reports whether something is new as a whole: its keys are not named then.
 func begins(list []change.Change) bool {
 	for _, c := range list {
-		if strings.HasSuffix(c.Text, " comes") || strings.HasSuffix(c.Text, " begins") || strings.HasPrefix(c.Text, "interfaces like") {
+		if strings.HasSuffix(c.Text, " comes") || strings.HasSuffix(c.Text, " begins") || strings.HasSuffix(c.Text, ": given, was none") || strings.HasPrefix(c.Text, "interfaces like") {
 			return true
 		}
 	}
