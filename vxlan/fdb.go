@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -302,6 +304,23 @@ func (f *FDB) Entries(ifindex int) []Entry {
 		out[i] = w.Entry
 	}
 	return out
+}
+
+// Foreign returns the destinations in the flood lists of devices that are neither desired nor ours, in order, as they
+// were seen last. They are left alone: frames for everybody go there as well. A program that adds one without the mark
+// extern_learn takes that from the whole list, so that those that an earlier process has left are among them then.
+func (f *FDB) Foreign() (list []Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ifindex := range slices.Sorted(maps.Keys(f.core.devices)) {
+		d := f.core.devices[ifindex]
+		for _, vtep := range slices.SortedFunc(maps.Keys(d.have.flood), netip.Addr.Compare) {
+			if _, wanted := d.want.flood[vtep]; !wanted && d.have.flood[vtep] == foreign {
+				list = append(list, Entry{IfIndex: ifindex, VTEP: vtep})
+			}
+		}
+	}
+	return list
 }
 
 // Flush writes what has changed since the last Flush, in batches. A device that was

@@ -3,11 +3,15 @@ package vxlan
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // A foreign entry that came in since the last look is not taken over.
@@ -20,6 +24,46 @@ func TestForeignCameIn(t *testing.T) {
 	f.SetMAC(link, macOf(t, "02:00:00:00:00:99"), addrOf("172.22.2.2"))
 	if _, err := f.Flush(t.Context()); !errors.Is(err, ErrForeign) || !errors.Is(err, unix.EEXIST) {
 		t.Error(err)
+	}
+}
+
+// TestForeignFlood: what another program adds to a flood list is left alone, and named until it is gone. The kernel takes our mark
+// from the whole list for it: ours stays ours.
+func TestForeignFlood(t *testing.T) {
+	ns, f := host(t)
+	link := ensure(t, f, vx100)
+	ours, his, early := addrOf("172.22.2.2"), addrOf("172.22.2.9"), addrOf("172.22.2.8")
+	bridge(ns, "fdb append 00:00:00:00:00:00 dev vx100 dst 172.22.2.8")
+	f.SetFlood(link, []netip.Addr{ours})
+	flush(t, f, Result{Added: 1, Foreign: 1})
+	is := func(want ...netip.Addr) func() bool {
+		return func() bool {
+			var got []netip.Addr
+			for _, e := range f.Foreign() {
+				if e.IfIndex != link || !e.MAC.IsZero() {
+					t.Errorf("%v", e)
+				}
+				got = append(got, e.VTEP)
+			}
+			return slices.Equal(got, want)
+		}
+	}
+	if !is(early)() {
+		t.Errorf("with one that was there before: %v", f.Foreign())
+	}
+	bridge(ns, "fdb append 00:00:00:00:00:00 dev vx100 dst 172.22.2.9")
+	nstest.Wait(t, 5*time.Second, "both", is(early, his))
+	reconcile(t, f, Result{Kept: 1, Foreign: 2})
+	if !is(early, his)() {
+		t.Errorf("after a comparison: %v", f.Foreign())
+	}
+	bridge(ns, "fdb del 00:00:00:00:00:00 dev vx100 dst 172.22.2.8")
+	nstest.Wait(t, 5*time.Second, "the other alone", is(his))
+	f.SetFlood(link, nil)
+	flush(t, f, Result{Deleted: 1})
+	f.SetFlood(link, []netip.Addr{his})
+	if !is()() {
+		t.Errorf("once it is wanted: %v", f.Foreign())
 	}
 }
 

@@ -82,6 +82,11 @@ func (c *core) contradicted(d *device, e dumped, gone bool, now time.Time) bool 
 	case e.MAC.IsZero():
 		_, wanted := d.want.flood[e.VTEP]
 		contradicts = wanted && gone
+		if _, known := d.have.flood[e.VTEP]; !wanted && gone {
+			delete(d.have.flood, e.VTEP)
+		} else if !wanted && !known && e.origin == foreign {
+			d.have.flood[e.VTEP] = foreign // see [FDB.Foreign]
+		}
 	default:
 		contradicts = wanted && gone == (w.vtep == e.VTEP)
 	}

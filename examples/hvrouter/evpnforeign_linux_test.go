@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ func TestEVPNForeign(t *testing.T) {
 	overlayForeign(t, one, vm1)
 	overlayDisplaced(t, one, vm2)
 	overlayStranger(t, one, vm2)
+	overlayFlooded(t, one)
 	overlayTaken(t, one)
 	vm1.reaches(t, 2)
 }
@@ -97,6 +99,19 @@ func overlayDisplaced(t *testing.T, h *host, other *vm) {
 			return strings.Contains(h.hv.Exec("bridge", "fdb", "show", "dev", "vx100"), test.ours)
 		})
 	}
+}
+
+// overlayFlooded: a destination of the flood list that another program has added, before a start of the daemon or while it
+// runs, is named until it is gone.
+func overlayFlooded(t *testing.T, h *host) {
+	const his = "00:00:00:00:00:00 dev vx100 dst 172.22.2.77"
+	h.hv.Exec("bridge", strings.Fields("fdb append "+his)...)
+	h.healthIs("forwarding "+his, 1)
+	h.kill(syscall.SIGKILL)
+	h.run()
+	h.healthIs("forwarding "+his, 1)
+	h.hv.Exec("bridge", strings.Fields("fdb del "+his)...)
+	h.healthIs("healthy", 0)
 }
 
 // overlayStranger: explain of an address whose neighbour another program has made says so first, and where both MACs are.

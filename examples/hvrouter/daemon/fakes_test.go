@@ -221,6 +221,7 @@ func (e *liveEdge) Overlays(*config.Config, func(string) (fib.Link, bool), []net
 }
 func (e *liveEdge) Refused(string) error     { return nil }
 func (e *liveEdge) Displaced() []vxlan.Entry { return nil }
+func (e *liveEdge) Foreign() []vxlan.Entry   { return nil }
 func (e *liveEdge) SweepOverlays()           {}
 
 // deafListener accepts nothing.

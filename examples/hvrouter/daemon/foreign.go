@@ -166,7 +166,7 @@ func (w *waitingRoutes) has(k fib.RouteKey) bool {
 	return w.keys[k]
 }
 
-// foreignEntries are the forwarding entries and neighbours that are in the place of ours.
+// foreignEntries are the forwarding entries and neighbours that are in the place of ours, and those in the flood lists of overlays.
 func (r *router) foreignEntries(n *netns.Namespace) (list []api.Foreign) {
 	if n != r.home() {
 		return nil
@@ -181,6 +181,11 @@ func (r *router) foreignEntries(n *netns.Namespace) (list []api.Foreign) {
 			f.Kind, f.What, f.Why = "neighbour", fmt.Sprintf("%v dev %s", e.Addr, link), fmt.Sprintf("it is in the place of ours, lladdr %v", e.MAC)
 		}
 		list = append(list, f)
+	}
+	for _, e := range r.edge.Foreign() {
+		link, _ := n.Links().Name(e.IfIndex)
+		list = append(list, api.Foreign{Kind: "forwarding", What: fmt.Sprintf("%v dev %s dst %v", e.MAC, link, e.VTEP),
+			Why: "the flood list has a VTEP that the overlay has not: broadcasts of guests go there, too"})
 	}
 	return list
 }

@@ -75,6 +75,8 @@ type Edge interface {
 	Refused(overlay string) error
 	// Displaced returns entries of overlays that are as they should be nowhere: another program's are in their place.
 	Displaced() []vxlan.Entry
+	// Foreign returns what other programs have in the flood lists of overlays beside what is wanted.
+	Foreign() []vxlan.Entry
 	// SweepOverlays deletes what an earlier run has left in overlays and nobody wants.
 	SweepOverlays()
 }

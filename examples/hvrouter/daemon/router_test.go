@@ -191,6 +191,7 @@ func (e fakeEdge) Overlays(c *config.Config, _ func(string) (fib.Link, bool), vt
 }
 func (e fakeEdge) Refused(name string) error { return e.refused[name] }
 func (e fakeEdge) Displaced() []vxlan.Entry  { return nil }
+func (e fakeEdge) Foreign() []vxlan.Entry    { return nil }
 func (e fakeEdge) SweepOverlays()            {}
 
 type fakeFirewall struct{ last firewall.Spec }

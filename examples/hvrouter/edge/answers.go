@@ -135,8 +135,9 @@ func (a *Answers) NoTarget(p netip.Prefix) {
 func (a *Answers) Abuse(guest.Port) []Abuse { return nil }
 func (a *Answers) Strays() Strays           { return Strays{} }
 
-// Displaced returns nothing.
+// Displaced and Foreign return nothing.
 func (a *Answers) Displaced() []vxlan.Entry { return nil }
+func (a *Answers) Foreign() []vxlan.Entry   { return nil }
 
 // Overlays does nothing.
 func (a *Answers) Overlays(*config.Config, func(string) (fib.Link, bool), []netip.Addr, func(string) Content) map[string]error {

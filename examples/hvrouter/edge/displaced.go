@@ -64,3 +64,9 @@ func (e *Edge) Displaced() []vxlan.Entry {
 	slices.SortFunc(list, func(a, b vxlan.Entry) int { return strings.Compare(a.String(), b.String()) })
 	return list[:min(MostDisplaced, len(list))]
 }
+
+// Foreign returns what other programs have in the flood lists of overlays beside what is wanted: the first [MostDisplaced].
+func (e *Edge) Foreign() []vxlan.Entry {
+	list := e.fdb.Foreign()
+	return list[:min(MostDisplaced, len(list))]
+}
