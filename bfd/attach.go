@@ -27,6 +27,12 @@ const (
 	lookEcho  = 500 * time.Millisecond
 )
 
+// Packets that found a send buffer full are reported together: those of so long, and not again for a while.
+const (
+	reportGather = 5 * time.Second
+	reportPause  = time.Minute
+)
+
 func newAttacher(s *Server) *attacher {
 	return &attacher{mu: newLock(), server: s, wake: make(chan struct{}, 1), spaces: map[string]*netnsSockets{}}
 }
@@ -50,6 +56,7 @@ func (a *attacher) woken() bool {
 // run attaches sessions until the server ends.
 func (a *attacher) run() {
 	failing := a.server.core.failing
+	full, report, reported := a.server.owner.full, (<-chan time.Time)(nil), time.Time{}
 	for {
 		if a.server.independent {
 			a.server.owner.poller.quiet()
@@ -64,8 +71,13 @@ func (a *attacher) run() {
 		case <-a.wake:
 		case <-failing.ready:
 			a.server.recheck(failing)
-		case n := <-a.server.owner.full:
-			a.server.cfg.Notice(fmt.Errorf("bfd: %d packets not sent: the send buffer is full of packets for neighbours that do not resolve; CAP_NET_ADMIN or a larger net.core.wmem_max gives it more room", n))
+		case <-full:
+			full, report = nil, time.After(max(reportGather, reportPause-a.server.clock.time().Sub(reported)))
+		case <-report:
+			full, report, reported = a.server.owner.full, nil, a.server.clock.time()
+			if n := a.server.owner.unsent.Swap(0); n > 0 {
+				a.server.cfg.Notice(fmt.Errorf("bfd: %d packets not sent: the send buffer is full of packets for neighbours that do not resolve; CAP_NET_ADMIN or a larger net.core.wmem_max gives it more room", n))
+			}
 		case <-a.server.owner.ended:
 			return
 		}

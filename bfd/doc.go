@@ -63,7 +63,7 @@
 // when that loses its carrier: until they are Down their packets wait at the first socket, whose
 // buffer is large enough for ten of each of 16384 sessions. Without CAP_NET_ADMIN it has
 // twice net.core.wmem_max, 512 packets by default. A packet for which there is no room is lost, is
-// not counted in [Status].Sent, and [Config].Notice hears of it once a minute.
+// not counted in [Status].Sent, and [Config].Notice hears how many, once a minute at most.
 //
 // With permission (CAP_SYS_NICE) the thread runs under SCHED_FIFO. On a machine
 // whose processors are all busy this decides: every false alarm we have seen came

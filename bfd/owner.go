@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,9 +29,8 @@ type owner struct {
 	broken   error            // why it stopped
 	pause    chan bool        // another process is to have everything; false: go on
 
-	unsent   uint64        // packets that found the send buffer full, and are not reported yet
-	reportAt time.Duration // when they may be
-	full     chan uint64   // has their number, for the attacher to report
+	unsent atomic.Uint64 // packets that found the send buffer full, and are not reported yet
+	full   chan struct{} // there are some; the attacher reports them
 
 	received int  // packets in this turn
 	heard    bool // every socket was looked at since the turn began
@@ -44,8 +44,6 @@ const (
 	// crowd is how many packets in one turn promise more: they are left to gather for a
 	// nap.
 	crowd = 4
-	// reportPause is how long after one report of full send buffers there is no other one.
-	reportPause = time.Minute
 	// patience is how often in a row no session is declared dead because a socket could not
 	// be emptied: a flood must not keep dead sessions alive.
 	patience = 8
@@ -55,7 +53,7 @@ const (
 func newOwner(c *core, clock clock) *owner {
 	o := &owner{
 		core: c, clock: clock, sockets: map[int]*rxSocket{},
-		ring: newRing(), commands: make(chan func(*core), 16), ended: make(chan struct{}), full: make(chan uint64, 1),
+		ring: newRing(), commands: make(chan func(*core), 16), ended: make(chan struct{}), full: make(chan struct{}, 1),
 	}
 	c.shell = o
 	o.tick()
@@ -238,14 +236,11 @@ func (o *owner) flushSender(t *txSocket) {
 	t.batch, t.who = t.batch[:0], t.who[:0]
 }
 
-// bufferFull counts a packet that found no room, and has that reported from time to time.
+// bufferFull counts a packet that found no room.
 func (o *owner) bufferFull() {
-	if o.unsent++; o.core.now < o.reportAt {
-		return
-	}
+	o.unsent.Add(1)
 	select {
-	case o.full <- o.unsent:
-		o.unsent, o.reportAt = 0, o.core.now+reportPause
+	case o.full <- struct{}{}:
 	default:
 	}
 }
