@@ -272,6 +272,9 @@ func (a *attacher) watch(fd int) (err error) {
 // use counts an attachment in.
 func (a *attacher) use(at *attachment) {
 	at.rx.users++
+	if at.quiet != nil {
+		at.quiet.users++
+	}
 	if at.self {
 		at.rx.self++
 	}
@@ -286,6 +289,12 @@ func (a *attacher) unuse(at *attachment) {
 		a.filter(at.rx)
 	}
 	a.tidy(at.rx)
+	if q := at.quiet; q != nil {
+		if q.users--; q.users == 0 {
+			delete(at.space.tx, q.key)
+			a.closeFD(q.fd)
+		}
+	}
 	a.leave(at.space)
 }
 

@@ -111,6 +111,8 @@ func (n *drivenNamespace) isLocal(netip.Addr) bool { return false }
 
 func (n *drivenNamespace) sender(bool) (fd int, lacks, err error) { return n.host.open(), nil, nil }
 
+func (n *drivenNamespace) enlarge(int) {}
+
 func (n *drivenNamespace) receiver(rxKey) (int, error) { return n.host.open(), nil }
 
 func (n *drivenNamespace) echo(bool, int) (int, error) { return -1, errDrivenEcho }

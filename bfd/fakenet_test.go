@@ -70,6 +70,7 @@ type fakeSocket struct {
 	ns     *fakeNS
 	to     rxKey
 	sender bool
+	large  bool // its send buffer
 	deaf   bool // to packets of its own host
 	queue  []fakePacket
 	refs   int
@@ -315,8 +316,16 @@ func (f *fakeNamespace) open(call string, s *fakeSocket) (int, error) {
 }
 
 func (f *fakeNamespace) sender(ipv6 bool) (int, error, error) {
-	fd, err := f.open("sender", &fakeSocket{sender: true, to: rxKey{ipv6: ipv6}})
+	fd, err := f.open("sender", &fakeSocket{sender: true, large: true, to: rxKey{ipv6: ipv6}})
 	return fd, nil, err
+}
+
+func (f *fakeNamespace) enlarge(fd int) {
+	f.ns.net.mu.Lock()
+	defer f.ns.net.mu.Unlock()
+	if s, ok := f.proc.fds[fd].(*fakeSocket); ok {
+		s.large = true
+	}
 }
 
 func (f *fakeNamespace) receiver(to rxKey) (int, error) {

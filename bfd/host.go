@@ -69,6 +69,8 @@ type namespace interface {
 	// sender opens the socket that sends whole packets of a family. It says what the
 	// packets have to do without.
 	sender(ipv6 bool) (fd int, lacks, err error)
+	// enlarge gives a sender that another process has opened the send buffer of ours.
+	enlarge(fd int)
 	// receiver opens a socket for control packets.
 	receiver(to rxKey) (fd int, err error)
 	// echo opens the socket for echo packets on an interface, in both directions.

@@ -51,7 +51,8 @@ func quietKey(ipv6 bool, slot int) txKey { return txKey{ipv6, 1 + slot/quietGrou
 // txSocket sends finished frames of one family, in batches.
 type txSocket struct {
 	fd    int       // the descriptor
-	ipv6  bool      // else IPv4
+	key   txKey     // of a raw socket
+	users int       // attachments, of a socket for sessions that hear nothing
 	batch []mmsghdr // what the next sendmmsg sends
 	who   []*entry  // whose packets they are
 }
@@ -64,13 +65,9 @@ func newNetNSSockets(path string, ns namespace) *netnsSockets {
 	return &netnsSockets{path: path, ns: ns, tx: map[txKey]*txSocket{}, rx: map[rxKey]*rxSocket{}, echo: map[rxKey]*txSocket{}}
 }
 
-func newSender(fd int, ipv6 bool) *txSocket {
-	return &txSocket{fd: fd, ipv6: ipv6}
-}
-
 // addSender takes a socket into use.
 func (sp *netnsSockets) addSender(key txKey, fd int) *txSocket {
-	sp.tx[key] = newSender(fd, key.ipv6)
+	sp.tx[key] = &txSocket{fd: fd, key: key}
 	return sp.tx[key]
 }
 
@@ -78,7 +75,7 @@ func (sp *netnsSockets) addSender(key txKey, fd int) *txSocket {
 func (sp *netnsSockets) addReceiver(key rxKey, fd int) *rxSocket {
 	sp.rx[key] = &rxSocket{fd: fd, space: sp, rxKey: key, open: true}
 	if key.port == EchoPort { // a packet socket, for both directions
-		sp.echo[key] = newSender(fd, key.ipv6)
+		sp.echo[key] = &txSocket{fd: fd}
 	}
 	return sp.rx[key]
 }

@@ -44,15 +44,19 @@ func (n *linuxNamespace) open(family, typ, protocol int, setup func(fd int) erro
 func (n *linuxNamespace) sender(ipv6 bool) (fd int, lacks, err error) {
 	fd, err = n.open(family(ipv6), unix.SOCK_RAW, unix.IPPROTO_RAW, func(fd int) error {
 		lacks = sock.SetPriority(fd, ipv6)
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, txBuffer) != nil { // it needs CAP_NET_ADMIN
-			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, txBuffer) // as much as net.core.wmem_max permits
-		}
+		n.enlarge(fd)
 		return nil
 	})
 	if err != nil {
 		return -1, nil, fmt.Errorf("raw socket (needs CAP_NET_RAW): %w", err)
 	}
 	return fd, lacks, nil
+}
+
+func (n *linuxNamespace) enlarge(fd int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, txBuffer) != nil { // it needs CAP_NET_ADMIN
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, txBuffer) // as much as net.core.wmem_max permits
+	}
 }
 
 func (n *linuxNamespace) receiver(to rxKey) (int, error) {

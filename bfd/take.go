@@ -218,6 +218,7 @@ func (t *taking) socket(id socketID, fd int) (err error) {
 		}
 	}
 	if id.kind < 2 {
+		sp.ns.enlarge(fd) // perhaps the predecessor is of a version with small ones
 		sp.addSender(txKey{ipv6: id.kind == 1}, fd)
 		return nil
 	}
