@@ -139,7 +139,8 @@ func (b *builder) fromOverlay() {
 	c.drop("overlay-to-hypervisor", toAll())
 	c.drop("ip-options", options())
 	c.drop("spoofed-source", ipv4, ethernet, notAmong(g.stations4, iifField, etherSource, source4))
-	c.drop("overlay-to-hypervisor", ipv4, destinationType(is(rtnLocal)), notAmong(g.to4, iifField, dest4))
+	// What is for all is not ours either: the kernel would put its fragments together before chain input.
+	c.drop("overlay-to-hypervisor", ipv4, destinationType(isNot(rtnUnicast)), notAmong(g.to4, iifField, dest4))
 	b.gatewayFragments(&c, ip4, g.to4)
 	c.add(b.icmp(3, 11, 12), own4(quotedDest4), accept())
 	c.drop("icmp-error", ip4.errors(b))
@@ -147,16 +148,13 @@ func (b *builder) fromOverlay() {
 	b.put(b.fromOverlay6())
 }
 
-// fromOverlay6: of neighbour discovery the kernel hears solicitations alone, of those for whom there is an entry, and of
-// the link-local address that follows from the guest's MAC, of which it makes one: it makes entries of no others. Guests whose
-// link-local address is another one (RFC 7217, Section 5) ask again from the address that they send from.
+// fromOverlay6: the kernel hears no neighbour discovery in fragments (RFC 6980, Section 5), and what is in a later one is no
+// transport header (see fromGuest6), so that nothing of one is let in, or dropped, as neighbour discovery.
 func (b *builder) fromOverlay6() chain {
 	g := b.gateways
+	b.overlayDiscovery()
 	c := chain{name: "from_overlay6"}
-	c.add(source(ip6.unspecified), b.icmp6(icmp6Solicit), accept())
-	c.add(ipv6, b.icmp6(icmp6Solicit), ethernet, among(g.stations6, iifField, etherSource, source6), accept())
-	c.add(ipv6, b.icmp6(icmp6Solicit), ethernet, among(g.linkLocal, iifField, etherSource, source6), accept())
-	c.drop("overlay-to-hypervisor", b.icmp6(icmp6RouterSolicit, icmp6RouterAdvert, icmp6Solicit, icmp6Advert, icmp6Redirect))
+	c.add(whole6(), b.icmp6(icmp6RouterSolicit, icmp6RouterAdvert, icmp6Solicit, icmp6Advert, icmp6Redirect), hop("overlay_discovery"))
 	c.drop("overlay-to-hypervisor", toAll())
 	c.drop("link-local-forwarded", toLinkLocal())
 	c.drop("spoofed-source", ipv6, ethernet, notAmong(g.stations6, iifField, etherSource, source6))
@@ -166,6 +164,19 @@ func (b *builder) fromOverlay6() chain {
 	c.add(ipv6, icmp6Error(), ethernet, among(g.stations6, iifField, etherSource, quotedDest6), accept())
 	c.drop("icmp-error", icmp6Error())
 	return c
+}
+
+// overlayDiscovery: of neighbour discovery the kernel hears solicitations alone, of those for whom there is an entry, and of
+// the link-local address that follows from the guest's MAC, of which it makes one: it makes entries of no others. Guests whose
+// link-local address is another one (RFC 7217, Section 5) ask again from the address that they send from.
+func (b *builder) overlayDiscovery() {
+	g := b.gateways
+	c := chain{name: "overlay_discovery"}
+	c.add(source(ip6.unspecified), b.icmp6(icmp6Solicit), accept())
+	c.add(ipv6, b.icmp6(icmp6Solicit), ethernet, among(g.stations6, iifField, etherSource, source6), accept())
+	c.add(ipv6, b.icmp6(icmp6Solicit), ethernet, among(g.linkLocal, iifField, etherSource, source6), accept())
+	c.drop("overlay-to-hypervisor")
+	b.put(c)
 }
 
 // gatewayFragments bounds the fragments that the hypervisor keeps of one guest: those of pings.
@@ -181,6 +192,9 @@ func (b *builder) toGateway() {
 		return
 	}
 	c := chain{name: "to_gateway"}
+	// The kernel puts IPv6 fragments together behind this chain; see fromOverlay6.
+	c.drop("overlay-to-hypervisor", fragment6(), notAmong(g.to6, iifField, dest6))
+	c.add(later6(), accept())
 	c.add(b.icmp(icmpEcho), among(g.to4, iifField, dest4), accept())
 	c.add(ipv6, b.icmp6(icmp6Echo), among(g.to6, iifField, dest6), accept())
 	c.add(b.icmp6(icmp6Solicit), accept())

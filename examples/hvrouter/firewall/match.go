@@ -143,9 +143,14 @@ func options() match {
 // fragment4 matches all fragments: more of them follow, or the offset is not 0.
 func fragment4() match { return join(ipv4, network(6, 2, masked(0x3f, 0xff), isNot([]byte{0, 0}))) }
 
-func fragment6() match {
+func fragment6() match { return inFragments6(1) }
+
+// whole6 matches IPv6 packets that are not fragments.
+func whole6() match { return inFragments6(0) }
+
+func inFragments6(present byte) match {
 	return join(ipv6, match{
-		&expr.Exthdr{DestRegister: reg, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6}, is([]byte{1})})
+		&expr.Exthdr{DestRegister: reg, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT, Op: expr.ExthdrOpIpv6}, is([]byte{present})})
 }
 
 // later6 matches fragments whose offset is not 0: there is nothing of the transport
@@ -155,8 +160,11 @@ func later6() match {
 		&expr.Exthdr{DestRegister: reg, Type: unix.IPPROTO_FRAGMENT, Offset: 2, Len: 2, Op: expr.ExthdrOpIpv6}, masked(0xff, 0xf8), isNot([]byte{0, 0})})
 }
 
-// rtnLocal is RTN_LOCAL: an address of ours.
-var rtnLocal = binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)
+// rtnLocal is RTN_LOCAL: an address of ours. rtnUnicast is that of others.
+var (
+	rtnLocal   = binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)
+	rtnUnicast = binaryutil.NativeEndian.PutUint32(unix.RTN_UNICAST)
+)
 
 func destinationType(then expr.Any) match {
 	return match{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, then}

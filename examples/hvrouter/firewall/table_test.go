@@ -166,3 +166,38 @@ func TestGatewayUpdate(t *testing.T) {
 		}
 	}
 }
+
+// TestGatewayFragments: of a later fragment of IPv6 from an overlay nothing is read as a header of ICMPv6, neither on the way in
+// nor to the hypervisor, which takes in those that are for a gateway, and no others. Nor does it keep fragments of IPv4 that are
+// for all.
+func TestGatewayFragments(t *testing.T) {
+	chains := map[string]chain{}
+	for _, table := range build(withGateways().normal()) {
+		for _, c := range table.chains {
+			chains[c.name] = c
+		}
+	}
+	// which returns the place of the first rule of a chain that begins with a match.
+	which := func(name string, m match) int {
+		return slices.IndexFunc(chains[name].rules, func(r rule) bool {
+			return len(r.do) >= len(m) && reflect.DeepEqual(r.do[:len(m)], m)
+		})
+	}
+	for name, first := range map[string]match{"from_overlay6": whole6(), "to_gateway": fragment6()} {
+		end := which(name, later6())
+		if which(name, first) != 0 || end < 0 {
+			t.Errorf("chain %s does not begin with fragments, or has no later ones", name)
+			continue
+		}
+		for i, r := range chains[name].rules[1:end] {
+			for _, e := range r.do {
+				if p, ok := e.(*expr.Payload); ok && p.Base == expr.PayloadBaseTransportHeader {
+					t.Errorf("chain %s, rule %d reads later fragments", name, i+1)
+				}
+			}
+		}
+	}
+	if to, kept := which("from_overlay", join(ipv4, destinationType(isNot(rtnUnicast)))), which("from_overlay", fragment4()); to < 0 || kept < to {
+		t.Error("fragments that are for all are kept")
+	}
+}
