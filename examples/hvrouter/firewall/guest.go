@@ -169,10 +169,17 @@ func (b *builder) errorsSent(c *chain) {
 	c.drop("icmp-error-sent", b.icmp6(icmp6Parameter), beyond(parameterProblems, parameterBurst))
 }
 
-// toBePutTogether bounds the fragments that the hypervisor keeps of one guest.
+// toBePutTogether bounds the fragments that the hypervisor keeps of one guest: of what is sent to it, and to all on a link
+// (224.0.0.1, broadcast, ff02::1), which it puts together as well.
 func (b *builder) toBePutTogether(c *chain, f ip) {
-	c.drop("fragments", f.fragment, destinationType(is(rtnLocal)),
-		overRate(b.rates("fragments"+f.suffix, "to the hypervisor", iifField), guestFragments, fragmentBurst, iifField))
+	kept := []match{destinationType(isNot(rtnUnicast))}
+	if f.proto == unix.NFPROTO_IPV6 { // other routes than those of table local are looked up there
+		kept = []match{destinationType(is(rtnLocal)), multicast6()}
+	}
+	rates := b.rates("fragments"+f.suffix, "to the hypervisor", iifField)
+	for _, to := range kept {
+		c.drop("fragments", f.fragment, to, overRate(rates, guestFragments, fragmentBurst, iifField))
+	}
 }
 
 // errors: RFC 5927, Section 4.1, and RFC 8201, Section 6: a guest's ICMP error is about a

@@ -122,9 +122,10 @@ func source(a netip.Addr) match {
 // linkLocal matches IPv6 sources in fe80::/10, or all others.
 func linkLocal(yes bool) match { return inLinkLocal(saddr6, yes) }
 
-// toLinkLocal and unicast6 match IPv6 destinations: in fe80::/10, and outside of ff00::/8.
+// toLinkLocal, unicast6 and multicast6 match IPv6 destinations: in fe80::/10, outside of ff00::/8, and in it.
 func toLinkLocal() match { return inLinkLocal(daddr6, true) }
 func unicast6() match    { return join(ipv6, network(daddr6, 1, isNot([]byte{0xff}))) }
+func multicast6() match  { return join(ipv6, network(daddr6, 1, is([]byte{0xff}))) }
 
 func inLinkLocal(offset uint32, yes bool) match {
 	compare := is

@@ -201,3 +201,22 @@ func TestGatewayFragments(t *testing.T) {
 		t.Error("fragments that are for all are kept")
 	}
 }
+
+// TestFragmentsForAll: fragments of a guest that are for all on its link are bounded as those for the hypervisor are.
+func TestFragmentsForAll(t *testing.T) {
+	bounded := 0
+	for _, table := range build(spec().normal()) {
+		for _, c := range table.chains {
+			for _, r := range c.rules {
+				for _, m := range []match{join(fragment4(), destinationType(isNot(rtnUnicast))), join(fragment6(), multicast6())} {
+					if r.drop == "fragments" && len(r.do) > len(m) && reflect.DeepEqual(r.do[:len(m)], m) {
+						bounded++
+					}
+				}
+			}
+		}
+	}
+	if bounded != 2 {
+		t.Errorf("of %d families, want 2", bounded)
+	}
+}
