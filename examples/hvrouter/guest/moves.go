@@ -40,6 +40,15 @@ func override[T comparable](file, moved T) *Override[T] {
 	return &Override[T]{file, moved}
 }
 
+// overriding returns the override of the value of a file when another one is said again: one that says so already is kept,
+// since the file that it was about counts again if a reload is rolled back.
+func (o *Override[T]) overriding(file, moved T) *Override[T] {
+	if file == moved && o != nil && o.Moved == moved {
+		return o
+	}
+	return override(file, moved)
+}
+
 // String says of whom what was said, and when.
 func (m Moved) String() string {
 	return fmt.Sprintf("guest %s: `guest move %s`, since %s", m.Guest, m.Words(), m.Since.Format(time.RFC3339))
@@ -187,10 +196,10 @@ func (in *Inventory) Move(name string, down *bool, pref *uint32, now time.Time) 
 	m := in.moves[movedKey{source, name}]
 	m.Guest, m.Source, m.Since = name, source, now
 	if down != nil {
-		m.Down = override(e.Down, *down)
+		m.Down = m.Down.overriding(e.Down, *down)
 	}
 	if pref != nil {
-		m.LocalPref = override(e.LocalPref, *pref)
+		m.LocalPref = m.LocalPref.overriding(e.LocalPref, *pref)
 	}
 	in.setMoves(m)
 	return true
