@@ -16,6 +16,8 @@ type Problem struct {
 	Msg   string
 	// Odd problems may be meant: a guest with force may have them.
 	Odd bool
+	// More is how many problems a last one stands for that are not named; 0 for any other.
+	More int
 }
 
 // Host is what is known of the machine, as seen from the guests' namespace. The zero value

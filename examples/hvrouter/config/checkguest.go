@@ -37,10 +37,19 @@ func (k *checker) guests(c *Config) {
 	for i, g := range c.Guests {
 		path := fmt.Sprintf("$.guests[%d]", i)
 		for _, p := range append(admission.Check(g), claims.Check(g)...) {
-			k.bad(path+p.Field, "%s", said(p.Msg))
+			k.problem(path, p)
 		}
 		claims.Add(g, fmt.Sprintf("%s (guests[%d])", g.Name, i))
 	}
+}
+
+// problem notes what is wrong with a guest of the file.
+func (k *checker) problem(path string, p Problem) {
+	if p.More > 0 { // the list is full of those that are named
+		k.errs.more, k.errs.readable = k.errs.more+p.More, true
+		return
+	}
+	k.bad(path+p.Field, "%s", said(p.Msg))
 }
 
 // guest checks one guest by itself.

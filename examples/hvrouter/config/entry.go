@@ -48,7 +48,9 @@ func (e Entry) Brief() Entry {
 func (e Entry) Errors(problems []Problem) Errors {
 	var list Errors
 	for _, p := range problems {
-		list = append(list, e.from.errorAt(p.Field, "%s", p.Msg))
+		err := e.from.errorAt(p.Field, "%s", p.Msg)
+		err.More = p.More
+		list = append(list, err)
 	}
 	return list
 }

@@ -44,13 +44,21 @@ func (m *mistakes) add(node ast.Node, format string, args ...any) {
 func (m *mistakes) sorted(file string) Errors {
 	list := m.list.sorted(file)
 	if m.more > 0 {
-		e := &Error{File: file, Msg: fmt.Sprintf("and %d more mistakes", m.more), More: m.more}
+		e := &Error{File: file, Msg: moreMistakes(m.more), More: m.more}
 		if !m.readable {
 			e.Err = fs.ErrPermission
 		}
 		list = append(list, e)
 	}
 	return list
+}
+
+// moreMistakes says how many mistakes are not named.
+func moreMistakes(n int) string {
+	if n == 1 {
+		return "and 1 more mistake"
+	}
+	return fmt.Sprintf("and %d more mistakes", n)
 }
 
 // problems gathers what is wrong with a guest: of what may be meant, and of what may not, as much as [mostErrors].
@@ -79,7 +87,7 @@ func (p *problems) of(g Guest) (list []Problem) {
 	}
 	more := func(n int, odd bool) {
 		if n -= mostErrors; n > 0 {
-			list = append(list, Problem{Msg: fmt.Sprintf("and %d more mistakes", n), Odd: odd})
+			list = append(list, Problem{Msg: moreMistakes(n), Odd: odd, More: n})
 		}
 	}
 	more(p.firm, false)

@@ -52,11 +52,48 @@ func TestMostProblems(t *testing.T) {
 		k.odd(fmt.Sprintf(".ipv6[%d]", i), "wide")
 	}
 	k.bad(".mac", "taken")
-	if got := p.of(Guest{}); len(got) != mostErrors+2 || got[mostErrors].Msg != "taken" || got[mostErrors+1] != (Problem{Msg: "and 5 more mistakes", Odd: true}) {
+	if got := p.of(Guest{}); len(got) != mostErrors+2 || got[mostErrors].Msg != "taken" || got[mostErrors+1] != (Problem{Msg: "and 5 more mistakes", Odd: true, More: 5}) {
 		t.Errorf("%+v", got)
 	}
 	if got := p.of(Guest{Force: true}); len(got) != 1 || got[0].Msg != "taken" {
 		t.Errorf("forced: %+v", got)
+	}
+}
+
+// The mistakes of one guest that are not named are counted with those of the file, and where the guest comes from elsewhere.
+func TestMostOfOneGuest(t *testing.T) {
+	sample, err := os.ReadFile("../hv1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(sample), "\nguests:")
+	for _, n := range []int{mostErrors + 1, mostErrors + 20} {
+		var addrs []string
+		for i := range n {
+			addrs = append(addrs, fmt.Sprintf("224.0.0.%d", 1+i))
+		}
+		guest := "{name: vmx, interface: vmx, ipv4: [" + strings.Join(addrs, ", ") + "]}\n"
+		last := fmt.Sprintf("and %d more mistakes", n-mostErrors)
+		if n == mostErrors+1 {
+			last = "and 1 more mistake"
+		}
+		_, err := Parse("f", []byte(head+"\nguests:\n- "+guest), nil)
+		var list Errors
+		if !errors.As(err, &list) || list.Count() != n || len(list) != mostErrors+1 || list[mostErrors].Error() != "f: "+last {
+			t.Errorf("a file: %d mistakes, want %d: %v", list.Count(), n, err)
+		}
+		entries, err := ParseGuests("g", []byte(guest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse("f", sample, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = entries[0].Errors(c.Admission(Host{}).Check(entries[0].Guest))
+		if list.Count() != n || len(list) != mostErrors+1 || !strings.HasSuffix(list[mostErrors].Error(), last) {
+			t.Errorf("a guest: %d mistakes, want %d: %v", list.Count(), n, list)
+		}
 	}
 }
 
