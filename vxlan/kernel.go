@@ -92,8 +92,22 @@ type snapshot struct {
 	entries []dumped
 }
 
-// read reads the interface ifindex.
+// read reads the interface ifindex. What was read of a device that has left its bridge meanwhile, or has come to another, says
+// nothing: it may not have been among the ports.
 func (k *kernel) read(ifindex int, what reading) (s snapshot, err error) {
+	for range passes {
+		if s, err = k.readOnce(ifindex, what); err != nil || s.link.bridge() == 0 {
+			return s, err
+		}
+		link, err := k.lookupIndex(ifindex)
+		if err != nil || link.bridge() == s.link.bridge() {
+			return s, err
+		}
+	}
+	return s, rtnl.ErrInterrupted
+}
+
+func (k *kernel) readOnce(ifindex int, what reading) (s snapshot, err error) {
 	s.reading = what
 	link, err := k.lookupIndex(ifindex)
 	if err != nil {

@@ -669,3 +669,25 @@ func fakeGone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLeavesWhileRead: a device that leaves its bridge while its tables are read has its own entries all the same.
+func TestLeavesWhileRead(t *testing.T) {
+	k := newFake()
+	f, _ := k.running(t, Config{})
+	link, _ := port(t, k, f)
+	if err := f.SetMAC(link, macOf(t, "02:00:00:00:00:01"), addrOf("172.22.2.2")); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, f, Result{Added: 2})
+	conn, err := openKernel(Config{}, k.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	k.done[rtnl.RTM_GETLINK] = func() { k.enslave("vx100", 0) }
+	k.mu.Unlock()
+	s, err := conn.read(link, reading{forwards: true})
+	if err != nil || s.link.bridge() != 0 || len(s.entries) != 1 || s.entries[0].Table != TableDevice {
+		t.Errorf("port of %d, %+v, %v", s.link.bridge(), s.entries, err)
+	}
+}
