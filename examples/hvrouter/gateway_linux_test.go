@@ -245,7 +245,7 @@ func (g *gatewayTest) hostile(t *testing.T) {
 		})
 		return ok
 	}
-	nstest.Wait(t, 10*time.Second, "somebody listens", func() bool { return connects(h.hv, "172.22.2.1:2222") })
+	nstest.Wait(t, 10*time.Second, "a listener on the hypervisor", func() bool { return connects(h.hv, "172.22.2.1:2222") })
 	for _, a := range []string{"192.168.5.254:2222", "192.168.6.254:2222", "172.22.2.1:2222", "172.22.15.1:2222", "[2001:db8:5::fe]:2222", "172.22.15.126:179"} {
 		if connects(g.red1.NS, a) {
 			t.Errorf("a guest connects to %s", a)

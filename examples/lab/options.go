@@ -190,7 +190,7 @@ func (o *options) stay(s string) error {
 	case !t.ToRs():
 		return errors.New("-reflectors goes with -mode ebgp-tor: everywhere else all hypervisors have them")
 	case len(t.Stay) == plan.HVs:
-		return errors.New("-reflectors: somebody must have top-of-rack routers")
+		return errors.New("-reflectors: at least one hypervisor must have top-of-rack routers")
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestParseUnderlay(t *testing.T) {
 	}
 }
 
-// Some hypervisors stay with reflectors, which are somebody, as the top-of-rack routers of the
+// Some hypervisors stay with reflectors, which are programs of a kind, as the top-of-rack routers of the
 // others are.
 func TestParseReflectors(t *testing.T) {
 	o, _ := parse([]string{"-mode", "ebgp-tor", "-reflectors", "hv2", "-rr", "bird", "-tor", "frr"})

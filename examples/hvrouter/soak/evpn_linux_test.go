@@ -105,7 +105,7 @@ func (a *actor) foreignEVPN(r *rand.Rand) error {
 	return a.flows()
 }
 
-// migrate moves m0 to one of the hypervisors, or to none, as a migration does: its interface is at the target before it is
+// migrate moves m0 to one of the hypervisors, as a migration does: its interface is at the target before it is
 // gone at the source, or after. It is over when both kernels have it where it is.
 func (a *actor) migrate(r *rand.Rand) error {
 	to, gap, first := 1+r.IntN(2), time.Duration(r.IntN(1500))*time.Millisecond, r.IntN(2) == 0

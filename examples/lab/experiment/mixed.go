@@ -204,7 +204,7 @@ func both(run *Run) error {
 			}
 		}
 		want := []string{run.side(c.wins)}
-		if err := run.sleep(300 * time.Millisecond); err != nil { // whoever wins at first, this is who stays
+		if err := run.sleep(300 * time.Millisecond); err != nil { // the winner may change until then
 			return err
 		}
 		for _, p := range []netip.Prefix{netip.PrefixFrom(g.IPv4, 32), g.Prefix6} {
