@@ -19,6 +19,7 @@ var planted = []struct {
 	{"stale-beside-fresh", "restart", 40},
 	{"end-of-rib-not-awaited", "restart", 40},
 	{"deferral-without-a-peer", "restart", 40},
+	{"answered-until-the-sweep", "restart", 40},
 	{"announced-before-the-kernel", "kernel", 40},
 	{"loss-timer-begins-anew", "kernel", 40},
 	{"next-hop-compared-by-link", "kernel", 40},
@@ -34,6 +35,8 @@ var planted = []struct {
 	{"restart-time-from-connect", "paths", 40},
 	{"failure-outlives-the-session", "paths", 40},
 	{"room-not-emptied", "families", 40},
+	{"slower-at-once", "bfd", 40},
+	{"giver-ends-when-taker-dies", "bfd", 40},
 }
 
 // playPlanted plays the worlds of each planted fault's theme.

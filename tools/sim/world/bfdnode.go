@@ -225,6 +225,7 @@ func (n *bfdNode) events() bool {
 	k, _ := n.watcher.Next(over, buf[:])
 	for _, e := range buf[:k] {
 		n.w.note("%s BFD %v %v %v", n.process.machine.name, e.Peer, e.State, e.Reason)
+		n.expires(e)
 		n.onEvent(e)
 	}
 	return k > 0

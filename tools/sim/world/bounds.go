@@ -116,7 +116,10 @@ func (best *allowance) consider(name string, loose bool, until time.Duration) {
 }
 
 // news is when something happened last that concerns a flow, at whom; negative: nothing has.
-type news struct{ home, guest, reflector, all time.Duration }
+type news struct {
+	last                        time.Duration // at who has the guest, or had it last
+	home, guest, reflector, all time.Duration // home: also at who had it before that
+}
 
 // at returns a time, negative if nothing has happened.
 func at(t time.Duration, told bool) time.Duration {
@@ -128,9 +131,10 @@ func at(t time.Duration, told bool) time.Duration {
 
 // newsOf returns what has happened at those that a flow depends on.
 func (w *World) newsOf(f *flow, home *hypervisor) news {
-	n := news{-1, -1, -1, -1}
+	n := news{-1, -1, -1, -1, -1}
 	if home != nil {
-		n.home = at(home.news, home.told)
+		n.last = at(home.news, home.told)
+		n.home = n.last
 	}
 	if f.guest != nil {
 		n.guest = at(f.guest.news, f.guest.told)
@@ -210,7 +214,7 @@ func (w *World) excused(f *flow, home *hypervisor, n news, best *allowance) {
 				excuse(&f.from.away[daemonAway], f.from.away[daemonAway].since) // the news is not over
 			}
 		}
-		if a := h.away[daemonAway]; a.began && w.now >= a.since+restartTime {
+		if a := h.away[daemonAway]; a.began && w.now >= h.retained()+restartTime {
 			a.name = "the daemon is away for longer than the restart time: 35 s after its return"
 			excuse(&a, w.now)
 		}
@@ -315,7 +319,7 @@ func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 		alone := func(news time.Duration) bool {
 			return deaf.began && news >= max(deaf.since, p.cutAt)-late && news <= deaf.ended()+late
 		}
-		if !unheard(n.home) && !unheard(n.guest) && !unheard(n.reflector) && !alone(n.home) && !alone(n.guest) {
+		if !unheard(n.home) && !unheard(n.last) && !unheard(n.guest) && !unheard(n.reflector) && !alone(n.home) && !alone(n.guest) {
 			continue
 		}
 		end := noticed + w.detection(f.from) + restartTime
@@ -329,6 +333,16 @@ func (w *World) lastPaths(f *flow, n news) (until time.Duration) {
 
 // restartTime is how long peers keep the paths of a daemon that is away (RFC 4724, Section 4.2).
 const restartTime = 120 * time.Second
+
+// retained returns since when peers keep the paths of a daemon that is away: since it went, or since a reset from which a
+// session was not back by then.
+func (h *hypervisor) retained() time.Duration {
+	since := h.away[daemonAway].since
+	if h.partial && h.resetAt > 0 && since < h.resetAt+restore {
+		return min(since, h.resetAt)
+	}
+	return since
+}
 
 // restore is how long a way that has come back does not count: the sessions over it come up
 // first.

@@ -148,6 +148,9 @@ func (w *World) stall(words []string) error {
 func (w *World) reset(words []string) error {
 	list, err := w.cable(words)
 	for _, p := range list {
+		if h := p.machine.hypervisor; h != nil {
+			h.resetAt = w.now
+		}
 		w.each(p, func(e *end) {
 			if peer := e.peer; peer != nil {
 				peer.takeReset()

@@ -45,6 +45,7 @@ type port struct {
 	cutAt      time.Duration // when something or everything began to be lost; 0: never
 	lostAt     time.Duration // when that, or the carrier, began to be lost
 	backAt     time.Duration // when the carrier, or what was lost silently, was back last
+	trouble    span          // the last time during which a packet may have been lost or late
 	atEnd      bool          // when the machine died last, packets had gone both ways for long enough for a session
 }
 

@@ -52,6 +52,7 @@ type hypervisor struct {
 	news       time.Duration         // when something has last happened to it that others must learn of
 	told       bool                  // something has
 	returned   time.Duration         // when its daemon was last back
+	resetAt    time.Duration         // when TCP over a cable of it was reset last
 	partial    bool                  // when it went last, not all of its sessions had said everything
 	untold     bool                  // when it went last, a reflector that is back had perhaps not heard of it
 	meddled    time.Duration         // when another program has last changed the kernel

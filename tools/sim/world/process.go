@@ -34,8 +34,9 @@ type process struct {
 	// never.
 	settle func() time.Duration
 	wake   *event
-	number uint64 // of its name
-	lives  int    // how often it was started
+	number uint64        // of its name
+	lives  int           // how often it was started
+	turned time.Duration // when it was started, stopped, or went on or ended last
 }
 
 // job is something for a process to do.
@@ -174,6 +175,7 @@ const never = time.Duration(1<<63 - 1)
 func (p *process) start() {
 	p.state, p.queue, p.work, p.busy, p.slow = running, nil, 0, 0, 0
 	p.lives++
+	p.turned = p.w.now
 }
 
 // end is the death of the process; its kernel, if it lives, closes its connections.
@@ -183,6 +185,7 @@ func (p *process) end() {
 	}
 	p.state, p.queue, p.work = dead, nil, 0
 	p.lives++
+	p.turned = p.w.now
 	p.w.cancel(p.wake)
 	p.wake = nil
 	p.machine.listeners = slices.DeleteFunc(p.machine.listeners, func(t *transport) bool { return t.process == p })
@@ -196,13 +199,13 @@ func (p *process) end() {
 // stop and resume are SIGSTOP and SIGCONT.
 func (p *process) stop() {
 	if p.state == running {
-		p.state = stopped
+		p.state, p.turned = stopped, p.w.now
 	}
 }
 
 func (p *process) resume() {
 	if p.state == stopped {
-		p.state = running
+		p.state, p.turned = running, p.w.now
 		p.do(nil, func() {})
 	}
 }

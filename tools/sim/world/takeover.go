@@ -19,6 +19,7 @@ type takeover struct {
 	toGiver        *stream
 	toTaker        *stream
 	step           time.Duration // how long what one writes is under way
+	confirms       bool          // the successor says that it runs: from version 2 on
 	troubled       bool          // one of the two has ended, or was stopped: it may fail
 }
 
@@ -84,7 +85,7 @@ func (h *hypervisor) takeOver(words []string) error {
 		return nil
 	}
 	h.w.disturbNode(h.node)
-	t := &takeover{h: h, giver: h.engine, step: step}
+	t := &takeover{h: h, giver: h.engine, step: step, confirms: version != 1}
 	t.toGiver = &stream{t: t, deliver: func(b []byte, end bool) { receive(t.giving, b, end) }}
 	t.toTaker = &stream{t: t, deliver: func(b []byte, end bool) { receive(t.taking, b, end) }}
 	t.taker, t.taking, err = bfd.NewDrivenSuccessor(h.node.driven(h.failoverKernel), 0, uint16(version), t.toGiver)
@@ -124,6 +125,9 @@ func (t *takeover) review() {
 	over := t.giving.Over() || t.toGiver.dead
 	if !over || !t.taking.Over() && !t.toTaker.dead {
 		return
+	}
+	if h.engine == t.giver && t.giver.Ended() && t.toTaker.dead && t.confirms {
+		h.w.violate("one of the BFD processes has the sessions", "%s: it has ended, though its successor is dead", h.name)
 	}
 	h.handedOver()
 	if err := t.taking.Err(); err != nil && !t.troubled && t.step <= slowestHandover {

@@ -13,6 +13,7 @@ var themes = map[string]func(d *drawer, at time.Duration) (pause time.Duration){
 	"restart":  (*drawer).restartTheme,
 	"paths":    (*drawer).pathsTheme,
 	"families": (*drawer).familiesTheme,
+	"bfd":      (*drawer).bfdTheme,
 }
 
 // Themes returns the names of the themes that a world may have.
@@ -90,7 +91,9 @@ func (d *drawer) restartTheme(at time.Duration) time.Duration {
 	switch moved := d.between(at, back); d.random.IntN(3) {
 	case 0:
 		d.add(moved, "guest go g%d", g)
-		d.add(back+time.Minute, "guest come g%d %s", g, d.host())
+		if d.random.IntN(2) == 0 { // else it is gone for good, and nobody answers for it
+			d.add(back+time.Minute, "guest come g%d %s", g, d.host())
+		}
 	case 1:
 		d.add(moved, "guest move g%d %s", g, d.host())
 	}
@@ -163,4 +166,20 @@ func (d *drawer) familiesTheme(at time.Duration) time.Duration {
 		}
 	}
 	return d.between(80*time.Second, 2*time.Minute)
+}
+
+// bfdTheme: the interval of BFD changes while packets are lost for less than an interval; and a successor
+// of the BFD process dies at any moment of the handover.
+func (d *drawer) bfdTheme(at time.Duration) time.Duration {
+	h := d.host()
+	if d.random.IntN(2) == 0 {
+		step := d.handover(at, h)
+		d.add(d.between(at, at+6*step), "bfd %s %s", d.one("kill-successor", "kill-successor", "kill-predecessor"), h)
+		return d.between(30*time.Second, time.Minute)
+	}
+	f, cut := d.network(), d.between(at-250*time.Millisecond, at)
+	d.add(cut, "cut %s %s %s", h, f, d.one("both", "in", "out"))
+	d.add(d.between(at, cut+295*time.Millisecond), "heal %s %s", h, f)
+	d.add(at, "reload %s interval %s", h, d.one("1", "2", "4", "8"))
+	return d.between(30*time.Second, time.Minute)
 }

@@ -142,6 +142,7 @@ func (w *World) nodeAt(m *machine) *bfdNode {
 
 // pathChanged takes in that a cable is another than before.
 func (w *World) pathChanged(p *port) {
+	p.note(w.now)
 	w.after(restore, w.rejudge)
 	w.hearing()
 	if h := p.machine.hypervisor; h != nil {
