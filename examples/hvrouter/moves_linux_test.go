@@ -110,7 +110,7 @@ func TestGuestMoveStays(t *testing.T) {
 
 	// A reload that has no such guest, and is rolled back.
 	config(source, 1, vm9)
-	if out := source.cli("reload", "-confirm", "1m", source.path("hv.yaml")); !strings.Contains(out, "ends: the file has no such guest") {
+	if out := source.cli("reload", "-confirm", "1m", source.path("hv.yaml")); !strings.Contains(out, ": the file has no such guest") {
 		t.Errorf("reload -confirm: %s", out)
 	}
 	source.cli("reload", "cancel")

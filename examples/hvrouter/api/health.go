@@ -34,7 +34,7 @@ type Reason struct {
 	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, overlay, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, moves, disabled,
-	// drained, undrain-unwritten, moved-down.
+	// drained, undrain-unwritten, moved-down, moves-kept.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -295,6 +295,13 @@ func (h *Health) status(s Status) {
 	}
 	if s.EventsError != "" {
 		h.add(Degraded, "events-unwritten", "events are not written: %s", s.EventsError)
+	}
+	for i, m := range s.MovesKept {
+		if i == mostMoved {
+			h.add(Note, "moves-kept", "and %d more guests that were moved are missing from their files", len(s.MovesKept)-i)
+			break
+		}
+		h.add(Note, "moves-kept", "a guest that was moved is missing from its file, and stays moved if it comes back, unless you say the opposite: %s", m)
 	}
 	if s.MovesError != "" {
 		h.add(Degraded, "moves", "moves of guests: %s", s.MovesError)

@@ -74,6 +74,8 @@ type Status struct {
 	EventsError string `json:"events-error,omitempty"`
 	// MovesError is what is wrong with the file that keeps moves of guests; "" if nothing is.
 	MovesError string `json:"moves-error,omitempty"`
+	// MovesKept is what `guest move` has said of guests that their files have no more, and until when it is kept.
+	MovesKept []string `json:"moves-kept,omitempty"`
 	// EVPN is how each overlay with EVPN stands.
 	EVPN []EVPNStatus `json:"evpn,omitempty"`
 	// Namespaces that have names, and what became of those: fine, gone, or replaced

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
@@ -23,7 +24,7 @@ import (
 // a guest that came over the API, such a move is done before it is written: if it cannot be, the
 // guest is moved all the same.
 func (r *router) moveOfFile(name string, m api.Move) bool {
-	if _, source, ok := r.guests.Find(name); !ok || source == guest.FromAPI {
+	if !r.guests.OfFile(name) {
 		return false
 	}
 	r.guests.Move(name, m.Down, m.LocalPref, r.now())
@@ -43,19 +44,48 @@ func (r *router) keepMoves() {
 // settleMoves forgets the moves that a source has overtaken. While a reload waits for its
 // confirmation those of the configuration are not: it may be rolled back.
 func (r *router) settleMoves(s guest.Source) {
-	ended := r.guests.SettleMoves(s)
-	for _, m := range ended {
-		r.log.Info("what `guest move` said of a guest ends: its file says something else by now, or has it no more", "event", "guest-move-ended", "guest", m.Guest, "move", m.Words(), "since", m.Since)
+	before := r.guests.Version()
+	ended, missed := r.guests.SettleMoves(s, r.now())
+	for _, m := range missed {
+		r.log.Warn("a guest that was moved is missing from its file: what `guest move` said of it is kept for a while, in case it comes back", "event", "guest-move-kept", "guest", m.Guest, "move", m.Words(), "since", m.Since)
 	}
-	if len(ended) > 0 {
+	for _, m := range ended {
+		r.log.Info("what `guest move` said of a guest ends: its file says something else by now, or has had it no more for long enough", "event", "guest-move-ended", "guest", m.Guest, "move", m.Words(), "since", m.Since)
+	}
+	if r.guests.Version() != before {
 		r.keepMoves()
 	}
 }
 
+// movesDeadline returns when what was said of a guest that is missing is forgotten.
+func (r *router) movesDeadline() (next time.Time) {
+	for _, s := range []guest.Source{guest.FromConfig, guest.FromDirectory} {
+		if t := r.guests.LostDeadline(s); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+// forgetMoves forgets what was said of guests that are missing for too long.
+func (r *router) forgetMoves(now time.Time) {
+	for _, s := range []guest.Source{guest.FromConfig, guest.FromDirectory} {
+		if t := r.guests.LostDeadline(s); !t.IsZero() && !now.Before(t) {
+			r.settleMoves(s)
+		}
+	}
+}
+
 // moveChanges says which moves end with a configuration, of which in is the inventory.
-func moveChanges(c *config.Config, in *guest.Inventory) (list []api.Change) {
+func moveChanges(c *config.Config, in *guest.Inventory, now time.Time) (list []api.Change) {
 	in = in.Clone()
-	for _, m := range in.SettleMoves(guest.FromConfig) {
+	ended, _ := in.SettleMoves(guest.FromConfig, now)
+	for _, m := range in.LostMoves() {
+		if m.Source == guest.FromConfig {
+			list = append(list, api.Change{Text: fmt.Sprintf("%v, is kept until %s: the file has no such guest", m.Moved, m.Until.Format(time.RFC3339))})
+		}
+	}
+	for _, m := range ended {
 		i := slices.IndexFunc(c.Guests, func(g config.Guest) bool { return g.Name == m.Guest })
 		if i < 0 {
 			list = append(list, api.Change{Text: m.String() + ", ends: the file has no such guest"})

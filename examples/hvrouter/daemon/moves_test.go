@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,7 +37,7 @@ func (l moved) is(what string, up bool, by string, kept bool) {
 		}
 	}
 	list, err := newMovesFile(l.daemon.stateDirectory).load(l.t.Context())
-	if err != nil || (len(list) == 1) != kept {
+	if err != nil || slices.ContainsFunc(list, func(m guest.Moved) bool { return m.Guest == "vm1" }) != kept {
 		l.t.Errorf("%s: kept: %+v, %v", what, list, err)
 	}
 }
@@ -111,10 +113,40 @@ func TestMoves(t *testing.T) {
 		l.is("another preference", false, "guest move", true)
 		l.write(changed("name: vm1", "name: vm7"))
 		l.reload(api.ReloadOptions{})
-		l.is("without the guest", false, "", false)
+		l.is("without the guest", false, "", true)
+		if s := l.backend.Status().MovesKept; len(s) != 1 || !strings.Contains(s[0], "guest vm1: `guest move -down`") {
+			t.Errorf("kept: %q", s)
+		}
 		l.write(workConfig)
 		l.reload(api.ReloadOptions{})
-		l.is("the guest is back", true, "", false)
+		l.is("the guest is back", false, "guest move", true)
+		l.write(changed("name: vm1", "name: vm7"))
+		if r := l.reload(api.ReloadOptions{}); !strings.Contains(fmt.Sprint(r.Changes), "is kept until") {
+			t.Errorf("without the guest again: %+v", r)
+		}
+		time.Sleep(guest.LostTime + time.Second)
+		l.is("without the guest for long", false, "", false)
+		if s := l.backend.Status().MovesKept; len(s) > 0 {
+			t.Errorf("kept: %q", s)
+		}
+		l.write(workConfig)
+		l.reload(api.ReloadOptions{})
+		l.is("the guest is there again", true, "", false)
+
+		down := strings.ReplaceAll(changed("name: vm1", "down: true, name: vm1"), "DIR", l.dir)
+		l.reload(api.ReloadOptions{Text: []byte(down), Name: "new", Confirm: time.Minute})
+		l.move("vm1", true)
+		l.is("moved on trial, as the file on trial says", false, "config", true)
+		time.Sleep(2 * time.Minute)
+		l.is("rolled back again", false, "guest move", true)
+		since := l.daemon.router.guests.Moves()[0].Since
+		if err := l.backend.Move("vm1", api.Move{LocalPref: &pref}); err != nil {
+			t.Error(err)
+		}
+		l.move("vm1", true)
+		if now := l.daemon.router.guests.Moves()[0].Since; !now.Equal(since) {
+			t.Errorf("down since %v, then %v", since, now)
+		}
 		l.cancel()
 		<-l.ended
 	})

@@ -267,7 +267,7 @@ func (r *router) changes(c *config.Config, h config.Host) (list []api.Change, st
 	for _, change := range change.Between(r.cfg, c) {
 		list = append(list, api.Change{Text: change.Text, Position: c.Where(change.Path), Loses: change.Loses})
 	}
-	return append(list, moveChanges(c, in)...), standingMoves(in)
+	return append(list, moveChanges(c, in, r.now())...), standingMoves(in)
 }
 
 // becomeReady calls Ready once every session is up and all of its routes have come, or the

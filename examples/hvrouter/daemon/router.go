@@ -246,6 +246,9 @@ func (r *router) deadline() (next time.Time) {
 	if t := r.evpn.again; !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
+	if t := r.movesDeadline(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
 	if t := r.draining.over; !t.IsZero() && (next.IsZero() || t.Before(next)) {
 		next = t
 	}
@@ -262,6 +265,7 @@ func (r *router) advance(now time.Time) {
 		r.overlays()
 	}
 	r.drained(now)
+	r.forgetMoves(now)
 	r.findNeighbors()
 }
 
@@ -272,6 +276,8 @@ func (r *router) onInventory(n inventoryReading) {
 		r.unread.directory = false
 		if n.whole {
 			r.settleMoves(guest.FromDirectory)
+		} else {
+			r.guests.Unsure(guest.FromDirectory)
 		}
 	}
 	if n.stateKnown {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -100,6 +101,9 @@ func (r *router) status() api.Status {
 	s.EVPN = show.EVPNStatus(r.evpn.core.Counts())
 	if what := r.unread.String(); what != "" {
 		s.Unread = []string{what}
+	}
+	for _, m := range r.guests.LostMoves() {
+		s.MovesKept = append(s.MovesKept, fmt.Sprintf("%v (until %s)", m.Moved, m.Until.Format(time.RFC3339)))
 	}
 	return s
 }

@@ -122,6 +122,7 @@ func (l *reloader) carryOut(ctx context.Context, fx []confirm.Effect) (failed er
 			fx = append(fx, t.core.Written(time.Now(), t.files.Install(e.Record))...)
 		case confirm.Apply:
 			if j := t.new; !e.Old {
+				l.loop.do(ctx, func() { l.router.guests.Try(t.old.Guests) })
 				l.apply(ctx, j)
 			} else {
 				l.restore(ctx, t.old)

@@ -37,6 +37,7 @@ type Inventory struct {
 	refused   [sources][]Refused                // by a rule, or by a guest that was there before
 	claims    config.Claims
 	moves     map[movedKey]Moved // what `guest move` said of guests of files: never changed in place
+	absence   absence
 	version   uint64
 	listed    list // what All returned last
 }

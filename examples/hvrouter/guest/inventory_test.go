@@ -30,7 +30,10 @@ func parse(t testing.TB, text string) []config.Entry {
 //	set config|directory|api GUESTS      all guests of a source, as YAML
 //	put GUESTS, del NAME, down NAME, up NAME
 //	keep                                 the moves of guests of files are written, and read by the next run
+//	try                                  what is set next for the configuration is on trial, until settle config
 //	settle config|directory              forget the moves that a source has overtaken
+//	unsure                               the directory could not be read as a whole
+//	lost                                 what is kept of guests that are missing
 //	list
 func TestScenarios(t *testing.T) {
 	scenario.Files(t, "testdata/*.txt", func(t *testing.T, text string) (string, error) {
@@ -43,7 +46,7 @@ type inventoryTest struct {
 	host config.Host
 }
 
-func (x *inventoryTest) Do(_ time.Time, words []string) (out []string, err error) {
+func (x *inventoryTest) Do(now time.Time, words []string) (out []string, err error) {
 	rest := strings.Join(words[1:], " ")
 	switch words[0] {
 	case "admit":
@@ -73,8 +76,24 @@ func (x *inventoryTest) Do(_ time.Time, words []string) (out []string, err error
 		return nil, x.move(rest, true)
 	case "up":
 		return nil, x.move(rest, false)
+	case "try":
+		var before []config.Guest
+		for _, e := range x.admitted[FromConfig] {
+			before = append(before, e.Guest)
+		}
+		x.Try(before)
+	case "unsure":
+		x.Unsure(FromDirectory)
+	case "lost":
+		for _, m := range x.LostMoves() {
+			out = append(out, fmt.Sprintf("%v, for %v", m.Moved, m.Until.Sub(now)))
+		}
+		if t := x.LostDeadline(FromDirectory); !t.IsZero() {
+			out = append(out, fmt.Sprint("directory: look again in ", t.Sub(now)))
+		}
+		return out, nil
 	case "settle":
-		return x.settle(rest), nil
+		return x.settle(now, rest), nil
 	case "keep": // as a file does
 		data, err := EncodeMoves(x.Moves())
 		if err != nil {
@@ -100,12 +119,16 @@ func (x *inventoryTest) move(name string, down bool) error {
 }
 
 // settle settles the moves of a source.
-func (x *inventoryTest) settle(source string) (lines []string) {
+func (x *inventoryTest) settle(now time.Time, source string) (lines []string) {
 	var s Source
 	if err := s.UnmarshalText([]byte(source)); err != nil {
 		panic(err)
 	}
-	for _, m := range x.SettleMoves(s) {
+	ended, missed := x.SettleMoves(s, now)
+	for _, m := range missed {
+		lines = append(lines, "missed: "+m.String())
+	}
+	for _, m := range ended {
 		lines = append(lines, "ended: "+m.String())
 	}
 	return lines

@@ -13,40 +13,52 @@ import (
 )
 
 // Moved is what `guest move` has said of a guest of a file, as far as that is not what the file
-// says. It holds until the file says something else, or has the guest no more. What it says of a
+// says. It holds until the file says something else, or has had the guest no more for a while. What it says of a
 // guest that came over the API is kept with that guest.
 type Moved struct {
 	Guest     string            `json:"guest"`
 	Source    Source            `json:"source"` // of the guest
-	Since     time.Time         `json:"since"`
+	Since     time.Time         `json:"since"`  // when Down was said or, if nothing was said of that, LocalPref
 	Down      *Override[bool]   `json:"down,omitempty"`
 	LocalPref *Override[uint32] `json:"local-pref,omitempty"`
 }
 
 // Override is a value in place of the one that a file has. It is not changed once it is made.
 type Override[T comparable] struct {
-	File  T `json:"file"` // which the file had then
-	Moved T `json:"moved"`
+	File T `json:"file"` // which the file had then
+	// Before is what the file had that comes back if a reload on trial is rolled back; nil: none was on trial, or it had the same.
+	Before *T `json:"before,omitempty"`
+	Moved  T  `json:"moved"`
 }
 
-// stands reports whether the file still says what it said.
-func (o *Override[T]) stands(file T) bool { return o != nil && o.File == file }
+// stands reports whether the file still says what it said, or says it again.
+func (o *Override[T]) stands(file T) bool {
+	return o != nil && (o.File == file || o.Before != nil && *o.Before == file)
+}
 
-// override returns the override of the value of a file by another one, nil if they are the same.
-func override[T comparable](file, moved T) *Override[T] {
-	if file == moved {
+// override returns the override of the value of a file, and of the one before it if that may come back, by another one,
+// nil if they are the same.
+func override[T comparable](file T, before *T, moved T) *Override[T] {
+	if before != nil && *before == file {
+		before = nil
+	}
+	if file == moved && before == nil {
 		return nil
 	}
-	return &Override[T]{file, moved}
+	return &Override[T]{file, before, moved}
 }
 
-// overriding returns the override of the value of a file when another one is said again: one that says so already is kept,
-// since the file that it was about counts again if a reload is rolled back.
-func (o *Override[T]) overriding(file, moved T) *Override[T] {
-	if file == moved && o != nil && o.Moved == moved {
-		return o
+// settled returns what is left of an override when the file's value counts for good, and whether the file has overtaken it.
+func (o *Override[T]) settled(file T) (left *Override[T], overtaken bool) {
+	switch {
+	case o == nil:
+		return nil, false
+	case !o.stands(file):
+		return nil, true
+	case o.File == file && o.Before == nil:
+		return o, false
 	}
-	return override(file, moved)
+	return override(file, nil, o.Moved), false
 }
 
 // String says of whom what was said, and when.
@@ -69,12 +81,12 @@ func (m Moved) Words() string {
 	return strings.Join(words, " ")
 }
 
-// on returns what stands of it for a guest as its file has it.
+// on returns what of it changes a guest as its file has it.
 func (m Moved) on(g config.Guest) Moved {
-	if !m.Down.stands(g.Down) {
+	if !m.Down.stands(g.Down) || m.Down.Moved == g.Down {
 		m.Down = nil
 	}
-	if !m.LocalPref.stands(g.LocalPref) {
+	if !m.LocalPref.stands(g.LocalPref) || m.LocalPref.Moved == g.LocalPref {
 		m.LocalPref = nil
 	}
 	return m
@@ -175,13 +187,20 @@ func (in *Inventory) Standing(s Source, name string) (m Moved, ok bool) {
 }
 
 // Move changes the state of a guest, where that is not nil, and reports whether there is the guest.
-// What comes from a file is so changed until the file says something else.
+// What comes from a file is so changed until the file says something else. There is the guest as well
+// if its file has it no more and what was said of it is kept.
 func (in *Inventory) Move(name string, down *bool, pref *uint32, now time.Time) bool {
 	_, source, ok := in.Find(name)
-	if !ok {
+	var e config.Entry
+	var before *before
+	if ok {
+		e = *in.admitted[source][name]
+		before = in.comesBack(source, name)
+	} else if source, ok = in.lost(name); ok {
+		e.Guest = in.moves[movedKey{source, name}].file()
+	} else {
 		return false
 	}
-	e := *in.admitted[source][name]
 	in.version++
 	if source == FromAPI {
 		if down != nil {
@@ -194,15 +213,28 @@ func (in *Inventory) Move(name string, down *bool, pref *uint32, now time.Time) 
 		return true
 	}
 	m := in.moves[movedKey{source, name}]
-	m.Guest, m.Source, m.Since = name, source, now
+	was := m.Down
+	m.Guest, m.Source = name, source
 	if down != nil {
-		m.Down = m.Down.overriding(e.Down, *down)
+		m.Down = override(e.Down, before.down(), *down)
 	}
 	if pref != nil {
-		m.LocalPref = m.LocalPref.overriding(e.LocalPref, *pref)
+		m.LocalPref = override(e.LocalPref, before.localPref(), *pref)
+	}
+	if m.Since.IsZero() || m.Down != nil && (was == nil || was.Moved != m.Down.Moved) {
+		m.Since = now
 	}
 	in.setMoves(m)
 	return true
+}
+
+// OfFile reports whether [Inventory.Move] of this name is about a guest of a file.
+func (in *Inventory) OfFile(name string) bool {
+	if _, source, ok := in.Find(name); ok {
+		return source != FromAPI
+	}
+	_, ok := in.lost(name)
+	return ok
 }
 
 // setMoves keeps moves, and forgets those that say nothing.
@@ -218,36 +250,6 @@ func (in *Inventory) setMoves(list ...Moved) {
 		}
 	}
 	in.moves = next
-}
-
-// SettleMoves forgets what was said of guests that a source has no more, and where it says
-// something else by now. It returns what was forgotten, and of whom. Until then, all of it counts
-// again when the source says what it said before, as after a reload that is rolled back.
-func (in *Inventory) SettleMoves(s Source) (ended []Moved) {
-	var rest []Moved
-	for _, m := range in.Moves() {
-		if m.Source != s {
-			continue
-		}
-		left := Moved{Guest: m.Guest, Source: s, Since: m.Since}
-		if g := in.stated(s, m.Guest); g != nil {
-			left = m.on(*g)
-		}
-		gone := m
-		if left.Down != nil {
-			gone.Down = nil
-		}
-		if left.LocalPref != nil {
-			gone.LocalPref = nil
-		}
-		if !gone.nothing() {
-			ended, rest = append(ended, gone), append(rest, left)
-		}
-	}
-	if len(ended) > 0 {
-		in.setMoves(rest...)
-	}
-	return ended
 }
 
 // stated returns a guest as a source has it, refused or not; nil is none.
