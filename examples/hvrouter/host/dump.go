@@ -31,44 +31,77 @@ func openDumps() (*dumps, error) {
 
 func (d *dumps) close() { _ = unix.Close(d.fd) }
 
-// each asks for a dump and calls f with the body of each message. One that was interrupted
-// counts: what changes meanwhile may be in it or not.
+// passes is how often a dump is made that is interrupted.
+const passes = 8
+
+// each asks for a dump and calls f with the body of each message. One that is interrupted (NLM_F_DUMP_INTR) may lack what was
+// there all the time: it is made again. The last one counts whatever it is, since guests are not refused for it.
 func (d *dumps) each(request uint16, body []byte, f func(body []byte)) error {
 	m := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(body))
 	binary.NativeEndian.PutUint32(m, uint32(cap(m)))
 	binary.NativeEndian.PutUint16(m[4:], request)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	if err := unix.Sendto(d.fd, append(m, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("sendto", err)
-	}
-	for {
-		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
+	m = append(m, body...)
+	var all []byte
+	for range passes {
+		interrupted := false
+		all = all[:0]
+		if err := unix.Sendto(d.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return os.NewSyscallError("sendto", err)
 		}
-		if err != nil {
-			return os.NewSyscallError("recvfrom", err)
+		for done := false; !done; {
+			n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return os.NewSyscallError("recvfrom", err)
+			}
+			last, cut, err := messages(d.buf[:n], func(b []byte) {
+				all = binary.NativeEndian.AppendUint32(all, uint32(len(b)))
+				all = append(all, b...)
+			})
+			if err != nil {
+				return err
+			}
+			done, interrupted = last, interrupted || cut
 		}
-		for b := d.buf[:n]; len(b) >= unix.SizeofNlMsghdr; {
-			size := int(binary.NativeEndian.Uint32(b))
-			if size < unix.SizeofNlMsghdr || size > len(b) {
-				return errors.New("netlink: a message is cut off")
-			}
-			body := b[unix.SizeofNlMsghdr:size]
-			switch binary.NativeEndian.Uint16(b[4:]) {
-			case unix.NLMSG_DONE:
-				return nil
-			case unix.NLMSG_ERROR:
-				if len(body) < 4 {
-					return errors.New("netlink: an error is cut off")
-				}
-				return os.NewSyscallError("netlink", unix.Errno(-int32(binary.NativeEndian.Uint32(body))))
-			default:
-				f(body)
-			}
-			b = b[min((size+3)&^3, len(b)):]
+		if !interrupted {
+			break
 		}
 	}
+	for len(all) > 0 {
+		size := 4 + int(binary.NativeEndian.Uint32(all))
+		f(all[4:size])
+		all = all[size:]
+	}
+	return nil
+}
+
+// messages calls f with the body of each message of a datagram. last reports that the dump has ended, and interrupted that
+// the kernel has marked it.
+func messages(b []byte, f func(body []byte)) (last, interrupted bool, err error) {
+	for len(b) >= unix.SizeofNlMsghdr {
+		size := int(binary.NativeEndian.Uint32(b))
+		if size < unix.SizeofNlMsghdr || size > len(b) {
+			return false, interrupted, errors.New("netlink: a message is cut off")
+		}
+		interrupted = interrupted || binary.NativeEndian.Uint16(b[6:])&unix.NLM_F_DUMP_INTR != 0
+		body := b[unix.SizeofNlMsghdr:size]
+		switch binary.NativeEndian.Uint16(b[4:]) {
+		case unix.NLMSG_DONE:
+			return true, interrupted, nil
+		case unix.NLMSG_ERROR:
+			if len(body) < 4 {
+				return false, interrupted, errors.New("netlink: an error is cut off")
+			}
+			return false, interrupted, os.NewSyscallError("netlink", unix.Errno(-int32(binary.NativeEndian.Uint32(body))))
+		default:
+			f(body)
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return false, interrupted, nil
 }
 
 // attributes yields those in b, without the flags of their types.

@@ -85,7 +85,7 @@ func (s *socket) exchange(request []byte, f func(typ uint16, body []byte) (last 
 	if err := unix.Sendto(s.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
-	for {
+	for interrupted := false; ; {
 		n, _, err := unix.Recvfrom(s.fd, s.buf, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -96,44 +96,50 @@ func (s *socket) exchange(request []byte, f func(typ uint16, body []byte) (last 
 		if n >= unix.SizeofNlMsghdr && native.Uint32(s.buf[8:]) != s.seq {
 			continue // a late answer to another request
 		}
-		if done, err := messages(s.buf[:n], f); done || err != nil {
+		done, cut, err := messages(s.buf[:n], f)
+		interrupted = interrupted || cut
+		if done && err == nil && interrupted {
+			err = errInterrupted
+		}
+		if done || err != nil {
 			return err
 		}
 	}
 }
 
-// messages calls f with each message of a datagram.
-func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done bool, err error) {
+// messages calls f with each message of a datagram. interrupted reports that the kernel has marked the dump.
+func messages(b []byte, f func(typ uint16, body []byte) (last bool)) (done, interrupted bool, err error) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		size := int(native.Uint32(b))
 		if size < unix.SizeofNlMsghdr || size > len(b) {
-			return true, errMalformed
+			return true, interrupted, errMalformed
 		}
 		body := b[unix.SizeofNlMsghdr:size]
+		interrupted = interrupted || native.Uint16(b[6:])&unix.NLM_F_DUMP_INTR != 0
 		switch typ := native.Uint16(b[4:]); typ {
 		case unix.NLMSG_DONE:
 			if len(body) >= 4 {
 				if e := -int32(native.Uint32(body)); e != 0 {
-					return true, unix.Errno(e)
+					return true, interrupted, unix.Errno(e)
 				}
 			}
-			return true, nil
+			return true, interrupted, nil
 		case unix.NLMSG_ERROR:
 			if len(body) < 4 {
-				return true, errMalformed
+				return true, interrupted, errMalformed
 			}
 			if e := -int32(native.Uint32(body)); e != 0 {
-				return true, unix.Errno(e)
+				return true, interrupted, unix.Errno(e)
 			}
-			return true, nil
+			return true, interrupted, nil
 		default:
 			if f(typ, body) {
-				return true, nil
+				return true, interrupted, nil
 			}
 		}
 		b = b[min((size+3)&^3, len(b)):]
 	}
-	return false, nil
+	return false, interrupted, nil
 }
 
 // Ask explains what becomes of a packet in the namespace at path; "" is the process's own. The

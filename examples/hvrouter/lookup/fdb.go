@@ -146,7 +146,7 @@ func (r *macReporter) entries() error {
 	}
 	var list []FDBEntry
 	zero := make([]byte, 6)
-	err := r.k.conn.Dump(request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, header, filter...), func(_ uint16, body []byte) {
+	err := dump(r.k.conn, request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, header, filter...), func() { list, r.flood = list[:0], nil }, func(body []byte) {
 		e, err := parseFDB(body)
 		if err != nil || e.Master != r.bridge.Index && (e.Master != 0 || e.IfIndex != r.device.Index) {
 			return
@@ -234,7 +234,8 @@ func (r *macReporter) neighbours() (list []Neighbour, err error) {
 	for _, six := range []bool{false, true} {
 		header := make([]byte, sizeNeighbour)
 		header[0] = familyOf(six)
-		err := r.k.conn.Dump(request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, header, number(unix.NDA_IFINDEX, uint32(r.bridge.Index))), func(_ uint16, body []byte) {
+		before := len(list)
+		err := dump(r.k.conn, request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, header, number(unix.NDA_IFINDEX, uint32(r.bridge.Index))), func() { list = list[:before] }, func(body []byte) {
 			n, err := parseNeighbour(body)
 			if err != nil || n.IfIndex != r.bridge.Index || n.Proxy {
 				return

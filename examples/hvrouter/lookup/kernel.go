@@ -42,7 +42,7 @@ var _ Tables = (*Kernel)(nil)
 func NewKernel(c Conn) (*Kernel, error) {
 	k := &Kernel{conn: c, links: map[int]Link{}, nexthops: map[uint32]NextHopObject{}, rules: map[bool][]Rule{}, covering: map[coveringKey][]Route{}}
 	header := make([]byte, unix.SizeofIfInfomsg)
-	err := c.Dump(request(unix.RTM_GETLINK, unix.NLM_F_DUMP, header, number(unix.IFLA_EXT_MASK, rtextSkipStats)), func(typ uint16, body []byte) {
+	err := dump(c, request(unix.RTM_GETLINK, unix.NLM_F_DUMP, header, number(unix.IFLA_EXT_MASK, rtextSkipStats)), func() { clear(k.links) }, func(body []byte) {
 		if l, err := parseLink(body); err == nil {
 			k.links[l.Index] = l
 		}
@@ -50,16 +50,39 @@ func NewKernel(c Conn) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.Dump(request(rtmGetNextHop, unix.NLM_F_DUMP, make([]byte, sizeNextHop)), func(typ uint16, body []byte) {
+	err = dump(c, request(rtmGetNextHop, unix.NLM_F_DUMP, make([]byte, sizeNextHop)), func() { clear(k.nexthops) }, func(body []byte) {
 		if n, err := parseNextHop(body); err == nil {
 			n.Hop.Link = k.links[n.Hop.IfIndex].Name
 			k.nexthops[n.ID] = n
 		}
 	})
-	if errors.Is(err, unix.EOPNOTSUPP) { // before Linux 5.3
+	// Linux before 5.3 has none. The kernel goes on with this dump by id: an interrupted one lacks nothing that was there
+	// all the time.
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, errInterrupted) {
 		err = nil
 	}
 	return k, err
+}
+
+// errInterrupted says that what the kernel had to dump changed meanwhile (NLM_F_DUMP_INTR): entries may be missing that
+// were there all the time.
+var errInterrupted = errors.New("the kernel's tables changed each time that they were read")
+
+// passes is how often a dump is made that is interrupted.
+const passes = 8
+
+// dump calls f with each entry of a dump. If it is interrupted, begin is called, which drops what f has taken and may be nil,
+// and the dump is made again.
+func dump(c Conn, request []byte, begin func(), f func(body []byte)) (err error) {
+	for range passes {
+		if begin != nil {
+			begin()
+		}
+		if err = c.Dump(request, func(_ uint16, body []byte) { f(body) }); !errors.Is(err, errInterrupted) {
+			break
+		}
+	}
+	return err
 }
 
 func familyOf(six bool) byte {
@@ -77,7 +100,7 @@ func (k *Kernel) Rules(six bool) ([]Rule, error) {
 	list := []Rule{}
 	header := make([]byte, sizeRule)
 	header[0] = familyOf(six)
-	err := k.conn.Dump(request(unix.RTM_GETRULE, unix.NLM_F_DUMP, header), func(_ uint16, body []byte) {
+	err := dump(k.conn, request(unix.RTM_GETRULE, unix.NLM_F_DUMP, header), func() { list = list[:0] }, func(body []byte) {
 		if r, err := parseRule(body); err == nil && body[0] == header[0] {
 			list = append(list, r)
 		}
@@ -101,7 +124,7 @@ func (k *Kernel) Covering(table uint32, p Packet) (list []Route, err error) {
 	header := make([]byte, unix.SizeofRtMsg)
 	header[0] = familyOf(p.Dst.Is6())
 	dst := p.Dst.AsSlice()
-	err = k.conn.Dump(request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header, number(unix.RTA_TABLE, table)), func(_ uint16, body []byte) {
+	err = dump(k.conn, request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header, number(unix.RTA_TABLE, table)), func() { list = list[:0] }, func(body []byte) {
 		if !covers(body, dst) {
 			return
 		}
@@ -124,17 +147,21 @@ func (k *Kernel) Covering(table uint32, p Packet) (list []Route, err error) {
 func (k *Kernel) Foreign(table uint32, six bool, f func(Route)) error {
 	header := make([]byte, unix.SizeofRtMsg)
 	header[0] = familyOf(six)
-	err := k.conn.Dump(request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header, number(unix.RTA_TABLE, table)), func(_ uint16, body []byte) {
+	var list []Route // of others: few
+	err := dump(k.conn, request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header, number(unix.RTA_TABLE, table)), func() { list = list[:0] }, func(body []byte) {
 		const protocol, flags = 5, 8 // of struct rtmsg
 		if len(body) < unix.SizeofRtMsg || body[0] != header[0] || !Foreign(body[protocol]) || native.Uint32(body[flags:])&unix.RTM_F_CLONED != 0 {
 			return
 		}
 		if r, err := parseRoute(body); err == nil && r.Table == table {
-			f(k.resolve(r))
+			list = append(list, k.resolve(r))
 		}
 	})
 	if errors.Is(err, unix.ENOENT) { // there is no such table yet
 		return nil
+	}
+	for _, r := range list {
+		f(r)
 	}
 	return err
 }
@@ -152,7 +179,7 @@ func OwnTables(path string) ([]uint32, error) {
 		for _, protocol := range []uint8{Ours, OursPersistent} {
 			header := make([]byte, unix.SizeofRtMsg)
 			header[0], header[5] = familyOf(six), protocol // rtm_family, rtm_protocol
-			err := c.Dump(request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header), func(_ uint16, body []byte) {
+			err := dump(c, request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header), nil, func(body []byte) {
 				if len(body) < unix.SizeofRtMsg || body[0] != header[0] || body[5] != protocol {
 					return // a kernel without strict checking dumps all
 				}

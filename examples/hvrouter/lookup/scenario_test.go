@@ -342,7 +342,7 @@ func (b *bench) exchange(request []byte, f func(typ uint16, body []byte) bool) e
 		if err != nil {
 			return err
 		}
-		if done, err := messages(buf[:n], f); done || err != nil {
+		if done, _, err := messages(buf[:n], f); done || err != nil {
 			return err
 		}
 	}

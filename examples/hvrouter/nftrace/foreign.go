@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
-
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // ForeignChain is a base chain of another table than ours on a hook that packets to and from guests may pass.
@@ -62,12 +60,8 @@ func (c BaseChain) passes() (p Passes, ok bool) {
 // ForeignChains reads the base chains of other tables than hvrouter's, in the namespace at path: those
 // on the hooks that guests' packets, their frames, or ARP may pass. It needs CAP_NET_ADMIN there.
 func ForeignChains(path, table string) (list []ForeignChain, err error) {
-	err = netns.Do(path, func() error {
-		conn, err := nftables.New(nftables.AsLasting())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.CloseLasting() }()
+	err = whole(path, func(conn *nftables.Conn) error {
+		list = nil
 		r := &Ruleset{Table: table}
 		if err := r.foreign(); err != nil {
 			return fmt.Errorf("chains: %w", err)

@@ -12,8 +12,6 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
-
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // Ruleset is the tables of a namespace.
@@ -52,12 +50,8 @@ type Set struct {
 // CAP_NET_ADMIN there.
 func Read(path, table string) (r *Ruleset, err error) {
 	r = &Ruleset{Table: table}
-	err = netns.Do(path, func() error {
-		conn, err := nftables.New(nftables.AsLasting())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.CloseLasting() }()
+	err = whole(path, func(conn *nftables.Conn) error {
+		*r = Ruleset{Table: table}
 		r.legacy()
 		if err := r.foreign(); err != nil {
 			return fmt.Errorf("chains: %w", err)
