@@ -11,19 +11,14 @@ import (
 // zero value is empty. It is not safe for concurrent use.
 type Claims struct {
 	names    map[string]string // by "name vm1", "interface tap1", "MAC ...": whose
-	prefixes []claimed         // of guests alone, sorted; none overlaps another
+	prefixes prefixes          // of guests alone; none overlaps another
 	routed   map[netip.Prefix][]string
 	gateways map[netip.Addr][]string // that guests have instead of the edge's
 }
 
-type claimed struct {
-	netip.Prefix
-	who string
-}
-
 // Clone returns a copy that can be changed on its own.
 func (x *Claims) Clone() Claims {
-	return Claims{maps.Clone(x.names), slices.Clone(x.prefixes), clipped(x.routed), clipped(x.gateways)}
+	return Claims{maps.Clone(x.names), x.prefixes.clone(), clipped(x.routed), clipped(x.gateways)}
 }
 
 // clipped returns a copy of lists. Nothing in a list is replaced, and only the original appends to it in place.
@@ -76,8 +71,8 @@ func (x *Claims) Add(g Guest, who string) {
 	_, prefixes := own(g)
 	slices.SortFunc(prefixes, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
 	for _, p := range prefixes { // the widest first: what is inside one of them adds nothing
-		if at, by := x.overlap(p); by == "" {
-			x.prefixes = slices.Insert(x.prefixes, at, claimed{p, who})
+		if _, ok := x.prefixes.overlap(p); !ok {
+			x.prefixes.add(claimed{p, who})
 		}
 	}
 	for _, p := range g.Routed {
@@ -97,14 +92,7 @@ func (x *Claims) Remove(g Guest, who string) {
 	}
 	_, prefixes := own(g)
 	for _, p := range prefixes {
-		i, _ := x.search(p)
-		for i < len(x.prefixes) && x.prefixes[i].Addr() == p.Addr() {
-			if x.prefixes[i] == (claimed{p, who}) {
-				x.prefixes = slices.Delete(x.prefixes, i, i+1)
-				break
-			}
-			i++
-		}
+		x.prefixes.remove(claimed{p, who})
 	}
 	for _, p := range g.Routed {
 		without(x.routed, p.Prefix, who)
@@ -131,8 +119,8 @@ func (x *Claims) Check(g Guest) []Problem {
 	}
 	fields, prefixes := own(g)
 	for i, p := range prefixes {
-		if _, by := x.overlap(p); by != "" {
-			k.bad(fields[i], "%s belongs to guest %s", short(p), by)
+		if c, ok := x.prefixes.overlap(p); ok {
+			k.bad(fields[i], "%s belongs to guest %s", short(p), c.who)
 		} else if by := x.gateways[p.Addr()]; p.IsSingleIP() && len(by) > 0 {
 			k.bad(fields[i], "%s is the gateway of guest %s", short(p), by[0])
 		} else if by := x.routed[p]; len(by) > 0 {
@@ -142,38 +130,21 @@ func (x *Claims) Check(g Guest) []Problem {
 		}
 	}
 	if a := g.Gateway4.Addr; a.IsValid() {
-		if _, by := x.overlap(netip.PrefixFrom(a, a.BitLen())); by != "" {
-			k.bad(".gateway4", "%v belongs to guest %s", a, by)
+		if c, ok := x.prefixes.overlap(netip.PrefixFrom(a, a.BitLen())); ok {
+			k.bad(".gateway4", "%v belongs to guest %s", a, c.who)
 		}
 	}
 	for i, p := range g.Routed {
-		at, by := x.overlap(p.Prefix)
+		c, ok := x.prefixes.overlap(p.Prefix)
 		switch {
-		case by == "":
-		case at < len(x.prefixes) && x.prefixes[at].Prefix == p.Prefix:
-			k.bad(fmt.Sprintf(".routed[%d]", i), "%s belongs to guest %s", short(p.Prefix), by)
+		case !ok:
+		case c.Prefix == p.Prefix:
+			k.bad(fmt.Sprintf(".routed[%d]", i), "%s belongs to guest %s", short(p.Prefix), c.who)
 		default:
-			k.odd(fmt.Sprintf(".routed[%d]", i), "%v covers what belongs to guest %s", p, by)
+			k.odd(fmt.Sprintf(".routed[%d]", i), "%v covers what belongs to guest %s", p, c.who)
 		}
 	}
 	return all.of(g)
-}
-
-// search returns where p is, or would be, among the prefixes.
-func (x *Claims) search(p netip.Prefix) (int, bool) {
-	return slices.BinarySearchFunc(x.prefixes, p, func(c claimed, p netip.Prefix) int { return c.Addr().Compare(p.Addr()) })
-}
-
-// overlap returns whose prefix overlaps p, "" for nobody's, and where p would be among the
-// others: it can only be one of those beside it.
-func (x *Claims) overlap(p netip.Prefix) (at int, who string) {
-	at, _ = x.search(p.Masked())
-	for _, c := range x.prefixes[max(at-1, 0):min(at+1, len(x.prefixes))] {
-		if c.Overlaps(p) {
-			return at, c.who
-		}
-	}
-	return at, ""
 }
 
 // covered returns through whom a prefix is routed that p is in, "" for nobody.
