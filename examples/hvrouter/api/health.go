@@ -34,7 +34,8 @@ type Reason struct {
 	// Kind is stable, for programs: no-session, no-neighbour, listen, session-down, bfd-down, bfd-process, prefix-limit, not-converged,
 	// not-announced, route-failed, guest-refused, inventory, firewall, overlay, foreign, contended, difference, namespace, reload-pending,
 	// reload-refused, events-unwritten, duplicate-mac, frozen-mac, moves, disabled,
-	// drained, undrain-unwritten, moved-down, moves-kept.
+	// drained, undrain-unwritten, moved-down, moves-kept,
+	// disabled-unwritten, state-directory.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }
@@ -295,6 +296,12 @@ func (h *Health) status(s Status) {
 	}
 	if s.EventsError != "" {
 		h.add(Degraded, "events-unwritten", "events are not written: %s", s.EventsError)
+	}
+	if s.DisabledError != "" {
+		h.add(Degraded, "disabled-unwritten", "sessions: %s", s.DisabledError)
+	}
+	for _, text := range s.StateErrors {
+		h.add(Degraded, "state-directory", "%s", text)
 	}
 	for i, m := range s.MovesKept {
 		if i == mostMoved {

@@ -74,6 +74,10 @@ type Status struct {
 	EventsError string `json:"events-error,omitempty"`
 	// MovesError is what is wrong with the file that keeps moves of guests; "" if nothing is.
 	MovesError string `json:"moves-error,omitempty"`
+	// DisabledError says why it is not written which sessions are disabled; "" if it is.
+	DisabledError string `json:"disabled-error,omitempty"`
+	// StateErrors is what is wrong with the state directory: it takes nothing, or has lost what was written.
+	StateErrors []string `json:"state-errors,omitempty"`
 	// MovesKept is what `guest move` has said of guests that their files have no more, and until when it is kept.
 	MovesKept []string `json:"moves-kept,omitempty"`
 	// EVPN is how each overlay with EVPN stands.

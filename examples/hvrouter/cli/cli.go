@@ -17,7 +17,7 @@ const (
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
 	exitBroken = 2 // check: it will not work; explain: not all of the kernel could be read, and nothing differs
 	exitUnseen = 3 // check: something could not be seen, and nothing worse was
-	exitBrief  = 4 // drain, undrain: done, but not written down: a restart of the daemon undoes it
+	exitBrief  = 4 // drain, undrain, session: done, but not written down: a restart of the daemon undoes it
 )
 
 // defaultConfig is where the unit file expects the configuration.
@@ -49,7 +49,7 @@ func commands() []command {
 		{"check", "-config FILE", "check configuration and host; exit 0 fine, 1 what differs will be mended, 2 it will not work, 3 something could not be seen", check},
 		{"convert", "-bird FILE [-bird6 FILE] [-radvd FILE] [-ndppd FILE] [-dnsmasq FILE] [-ip FILE]", "make a configuration of those of BIRD (1.6 and 2), radvd, ndppd and dnsmasq, and of what scripts have made; each flag as often as there are files; what has no counterpart, or is not said there, is at the head of the output and on standard error; exit 0 nothing is left out, 1 something is, 2 a file cannot be read, or not as what it is said to be", convertFiles},
 		{"show", "sessions|bfd|rib|fib|guests|neighbours|evpn|firewall|drain|health|status|events|routes [for ADDRESS] advertised|received PEER [-peer ADDRESS] [-domain NAME] [-interface NAME] [-guest NAME] [-overlay NAME] [-mac MAC] [-vtep ADDRESS] [-table TABLE] [-prefix PREFIX] [-since TIME] [-event PATTERN] [-last N] [-j] [-w] [-api PATH]", "show what the daemon knows; health exits 0 healthy, 1 degraded, 2 broken, 3 not known; -j for programs, -w whenever it changes", show},
-		{"session", "reset|disable|enable PEER [-text TEXT] [-hard] [-api PATH]", "end a session, with or without its return; one that is disabled stays so over restarts until it is enabled", session},
+		{"session", "reset|disable|enable PEER [-text TEXT] [-hard] [-api PATH]", "end a session, with or without its return; one that is disabled stays so over restarts until it is enabled; disable and enable exit 4 if that is done, but a disk that takes nothing has a restart of the daemon undo it", session},
 		{"explain", "ADDRESS [from GUEST|INTERFACE|vni VNI]|MAC [vni VNI] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, or frames for a MAC or a guest's address in overlays, say first where that differs from what is wanted, then why; exit 0 as wanted, 1 it differs, 2 nothing differs, and not all of it could be read", explain},
 		{"diff", "[FILE] [-j] [-api PATH]", "say in what the kernel differs from what is desired; with FILE, what a reload with it would do: sessions reset and changed in place, every key that differs, guests and what they are told, rules, routes, firewall; exit 0 nothing, 1 something, 2 it could not be found out, or would be refused whatever is forced", diff},
 		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},

@@ -127,7 +127,8 @@ func (d backend) Status() (s api.Status) {
 	if err := d.eventsError(); err != nil {
 		s.EventsError = err.Error()
 	}
-	s.MovesError = d.movesError.Load()
+	s.MovesError, s.DisabledError = d.movesError.Load(), d.disabledError.Load()
+	s.StateErrors = d.stateErrors()
 	s.Confirmation = d.reloader.trial.confirmation()
 	s.RefusedFile = d.reloader.refusedFile(d.ctx, d.config())
 	s.Reloads = api.Reloads{Done: d.reloader.done.Load(), Refused: d.reloader.refused.Load(), RolledBack: d.reloader.rolledBack.Load()}

@@ -32,6 +32,12 @@ type Daemon struct {
 	// drainUnwritten says why the drain is not written down; nil, or to "": it is.
 	drainUnwritten atomic.Pointer[string]
 	movesError     note // what is wrong with the file of guests' moves
+
+	disabled        stateWriter // which sessions are
+	disabledChanged chan struct{}
+	disabledError   note // why that is not written
+
+	stateProbe stateProbe
 }
 
 // note is a text that several goroutines read and write; "" is none.

@@ -126,7 +126,8 @@ func (d *Daemon) beginRouting(t *tasks, c *config.Config, m opened) error {
 	d.inventory.load(t.ctx, c)
 	r.begin()
 	t.start("edge", m.edge.Run) // now that it serves all guests that are here
-	d.sessions.Disable(newDisabledFile(c.StateDirectory).load(t.ctx, d.log))
+	d.disabled = d.openDisabled(t.ctx)
+	t.start("", func(ctx context.Context) error { d.disabled.follow(ctx); return nil })
 	r.configureSessions()
 	t.start("", func(ctx context.Context) error { return d.sessions.Run(ctx, d.pumps) })
 	d.failover.Configure(c)

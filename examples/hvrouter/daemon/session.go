@@ -129,15 +129,47 @@ func (d backend) ChangeSession(change api.SessionChange) error {
 			all[k] = sessions.Disabled{Since: time.Now(), Text: change.Text}
 		}
 	}
-	if maps.Equal(all, before) {
-		return nil
+	if !maps.Equal(all, before) {
+		d.log.Info("sessions "+change.Op+"d", "event", "session-"+change.Op, "peer", change.Peer, "text", change.Text)
+		d.sessions.Disable(all)
 	}
-	if err := newDisabledFile(d.stateDirectory).save(all); err != nil {
-		return err
+	select {
+	case d.disabledChanged <- struct{}{}:
+	default:
 	}
-	d.log.Info("sessions "+change.Op+"d", "event", "session-"+change.Op, "peer", change.Peer, "text", change.Text)
-	d.sessions.Disable(all)
+	writing, cancel := context.WithTimeout(d.ctx, askTime)
+	defer cancel()
+	d.disabled.flush(writing)
 	return nil
+}
+
+// openDisabled ends the sessions that an earlier run had disabled, and returns what writes which are. A change is made before it
+// is written, and also if it cannot be: who disables a session may be about to repair the disk.
+func (d *Daemon) openDisabled(ctx context.Context) stateWriter {
+	f := newDisabledFile(d.stateDirectory)
+	d.sessions.Disable(f.load(ctx, d.log))
+	d.disabledChanged = make(chan struct{}, 1)
+	return stateWriter{
+		loop: d.loop, changed: d.disabledChanged, asked: make(chan chan<- struct{}),
+		take: func() func() error {
+			all := d.sessions.Disabled(d.router.cfg)
+			return func() error {
+				err := f.save(all)
+				if err == nil {
+					d.disabledError.Store("")
+				}
+				return err
+			}
+		},
+		report: func(err error) {
+			if err == nil {
+				d.log.Info("which sessions are disabled is written again", "event", "disabled-written")
+				return
+			}
+			d.log.Error("which sessions are disabled is not written: a restart of the daemon has them as they were before", "event", "disabled-unwritten", "err", err)
+			d.disabledError.Store("which are disabled is not written, and a restart of the daemon has them as they were before: " + err.Error())
+		},
+	}
 }
 
 // Routes implements [api.Backend].
