@@ -72,7 +72,7 @@ func parseGuests(name string, data []byte) ([]Entry, *checker, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if empty(doc) {
+	if empty(doc) || doc.Docs[0].Body.Type() == ast.NullType {
 		return nil, nil, &Error{Msg: "no guest"}
 	}
 	if old := oldNames(doc, "guests"); old.any() {

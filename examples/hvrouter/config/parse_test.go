@@ -170,6 +170,7 @@ func TestParseGuests(t *testing.T) {
 		"name: a\ndiscovery: {maximum: 0}":    "f:2:22: 0 is not a value of guests[].discovery.maximum; leave the key out for its default",
 		"name: a\nmac: \"00:00:00:00:00:00\"": "f:2:6: \"00:00:00:00:00:00\" is not a MAC address, such as 50:54:33:00:00:07",
 		"":                                    "f: no guest",
+		"null":                                "f: no guest",
 		"!x a":                                "f:1:1: !x: tags are not taken",
 		"!!seq x":                             "f:1:1: !!seq: tags are not taken",
 		"{name: a, ipv4: !x 192.0.2.1}":       "f:1:17: !x: tags are not taken",
