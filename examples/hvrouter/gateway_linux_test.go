@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,19 +56,25 @@ func (v *tenantVM) yaml() string {
 	return fmt.Sprintf(`[{name: %s, overlays: [{overlay: vx%d, interface: %s.x, mac: "%s", ipv4: [%s], ipv6: ["%s"]}]}]`, v.name, v.vni, v.name, v.mac(), v.ip4(), v.ip6())
 }
 
-// gatewayLAN is hypervisors with gateways, over a reflector of ours.
+// gateways returns hypervisors with gateways, over a reflector of ours.
 func (l *overlayLAN) gateways(n int) (list []*host) {
 	for no := 1; no <= n; no++ {
-		h := &host{t: l.t, dir: l.t.TempDir(), hv: nstest.New(l.t, fmt.Sprint("hv", no))}
-		l.join(h.hv, no)
-		h.hv.IP("link add name loopback type bridge")
-		h.hv.IP("link set dev loopback up")
-		h.write("hv.yaml", strings.ReplaceAll(gatewayConfig, "NO", fmt.Sprint(no)))
-		l.t.Cleanup(h.end)
+		h := l.gateway(no)
 		h.run()
 		list = append(list, h)
 	}
 	return list
+}
+
+// gateway returns hypervisor no, which does not run yet.
+func (l *overlayLAN) gateway(no int) *host {
+	h := &host{t: l.t, dir: l.t.TempDir(), hv: nstest.New(l.t, fmt.Sprint("hv", no))}
+	l.join(h.hv, no)
+	h.hv.IP("link add name loopback type bridge")
+	h.hv.IP("link set dev loopback up")
+	h.write("hv.yaml", strings.ReplaceAll(gatewayConfig, "NO", fmt.Sprint(no)))
+	l.t.Cleanup(h.end)
+	return h
 }
 
 // tenant makes a guest, which says nothing.
@@ -419,4 +426,56 @@ func (g *gatewayTest) reload(t *testing.T) {
 		out, _ := g.red1.Command("ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", "1420", g.red2.ip6()).CombinedOutput()
 		return strings.Contains(string(out), "From 2001:db8:5::fe") && strings.Contains(string(out), "mtu")
 	})
+}
+
+// TestGatewayWaits: the kernel refuses the firewall, since another program owns a table of its name. There is no gateway
+// until it takes it. A daemon that is back finds the gateway there, and leaves it, if the firewall is refused then.
+func TestGatewayWaits(t *testing.T) {
+	l := newOverlayLAN(t)
+	h := l.gateway(1)
+	free := owned(t, h)
+	h.run()
+	established(h)
+	red := l.tenant("red1", 100, 5, 1)
+	red.at(h)
+	h.healthIs("without it there is no gateway of vx100, vx200, vx300, vx400", 2)
+	if out := h.hv.IP("addr show dev br100"); strings.Contains(out, "192.168.5.254") || red.gets("192.168.5.254") {
+		t.Errorf("the gateway is there: %s", out)
+	}
+	free()
+	red.reaches(t, "192.168.5.254", "2001:db8:5::fe")
+	h.healthIs("healthy", 0)
+	h.kill(syscall.SIGKILL)
+	h.hv.Exec("nft", "delete", "table", "inet", "hvrouter")
+	free = owned(t, h)
+	h.run()
+	established(h)
+	h.healthIs("firewall", 2)
+	if out := h.hv.IP("addr show dev br100"); !strings.Contains(out, "192.168.5.254") {
+		t.Errorf("the gateway is gone: %s", out)
+	}
+	free()
+	h.healthIs("healthy", 0)
+	red.reaches(t, "192.168.5.254")
+}
+
+// owned has another program own the firewall's table, until free is called.
+func owned(t *testing.T, h *host) (free func()) {
+	t.Helper()
+	nft := h.hv.Command("nft", "-i")
+	in, err := nft.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nft.Start(); err != nil {
+		t.Fatal(err)
+	}
+	free = sync.OnceFunc(func() {
+		_ = in.Close()
+		_ = nft.Wait()
+	})
+	t.Cleanup(free)
+	fmt.Fprintln(in, "add table inet hvrouter { flags owner; }")
+	nstest.Wait(t, 10*time.Second, "a table of another program", func() bool { return strings.Contains(h.hv.Exec("nft", "list", "tables"), "inet hvrouter") })
+	return free
 }

@@ -205,13 +205,19 @@ func (p *pumps) askers(ctx context.Context) error {
 // startFirewall begins to repair the firewall of a namespace as soon as a change is heard of.
 func (p *pumps) startFirewall(t *tasks, n *netns.Namespace) {
 	table := n.Part().Firewall.Table
+	do := func(ctx context.Context, f func()) {
+		p.loop.do(ctx, func() {
+			f()
+			p.router.openGateways()
+		})
+	}
 	t.start("firewall", func(ctx context.Context) error {
-		n.FollowFirewall(ctx, table, func(f func()) { p.loop.do(ctx, f) })
+		n.FollowFirewall(ctx, table, func(f func()) { do(ctx, f) })
 		return nil
 	})
 	if round := n.Part().Audit.Round(); round > 0 {
 		t.start("firewall", func(ctx context.Context) error {
-			n.AuditFirewall(ctx, table, round, func(f func()) { p.loop.do(ctx, f) })
+			n.AuditFirewall(ctx, table, round, func(f func()) { do(ctx, f) })
 			return nil
 		})
 	}
@@ -225,6 +231,7 @@ func (p *pumps) repairFirewalls(ctx context.Context) error {
 			for _, n := range p.router.namespaces {
 				n.RepairFirewall()
 			}
+			p.router.openGateways()
 		})
 	}
 	return nil

@@ -3,6 +3,7 @@ package daemon
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -106,6 +107,13 @@ func (r *router) applyNamespaces(here []config.Guest) (drop [][]fib.Address) {
 		drop = append(drop, p.Apply(guests))
 	}
 	return drop
+}
+
+// openGateways brings the gateways that have waited for a firewall, if the kernel has taken it meanwhile.
+func (r *router) openGateways() {
+	if slices.ContainsFunc(r.namespaces, (*netns.Namespace).Opens) {
+		r.refresh()
+	}
 }
 
 // arrive prepares the interfaces of guests that came or changed.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/hyperfib/hyperfib/bgp/rib"
@@ -89,7 +90,11 @@ func (r *router) status() api.Status {
 			s.ContendedNow = append(s.ContendedNow, n.Where("netns ", ": ")+key)
 		}
 		if err := n.FirewallError(); err != nil {
-			s.FirewallErrors = append(s.FirewallErrors, n.Where("netns ", ": ")+err.Error())
+			what := n.Where("netns ", ": ") + err.Error()
+			if w := n.Waiting(); len(w) > 0 {
+				what += "; without it there is no gateway of " + strings.Join(w, ", ")
+			}
+			s.FirewallErrors = append(s.FirewallErrors, what)
 		}
 		stats := n.Kernel().Stats()
 		s.RoutesFailed += stats.Failed

@@ -99,6 +99,7 @@ func (k *fakeKernel) SetNeighbor(n fib.Neighbor) error {
 func (k *fakeKernel) DeleteNeighbor(n fib.Neighbor) error { return k.add("unneighbour %v", n.Addr) }
 func (k *fakeKernel) SetSysctl(s fib.Sysctl) error        { return k.add("sysctl %s %s", s.Path, s.Value) }
 func (k *fakeKernel) DeleteSysctl(path string) error      { return k.add("unsysctl %s", path) }
+func (k *fakeKernel) OwnTable(uint32) error               { return nil }
 func (k *fakeKernel) Sweep()                              { k.add("sweep") }
 func (k *fakeKernel) Links() []fib.Link                   { return k.links }
 func (k *fakeKernel) Routes() iter.Seq[fib.RouteStatus] {

@@ -19,6 +19,7 @@ type shield struct {
 	audit    *audit
 	firewall Firewall       // nil: none
 	applied  *firewall.Spec // nil: nothing has been applied yet
+	stands   *firewall.Spec // what the kernel took last; nil: nothing in this run
 	remove   bool           // the configuration wants none
 	failed   error          // of the last write
 }
@@ -56,7 +57,9 @@ func (s *shield) write() {
 	}
 	if s.failed = do(*s.applied); s.failed != nil {
 		s.log.Error("firewall", "event", "firewall-error", "err", s.failed)
+		return
 	}
+	s.stands = s.applied
 }
 
 // RepairTime is how often a firewall is looked at, should it be gone without an event, and the

@@ -45,6 +45,7 @@ type Namespace struct {
 	shield      shield
 	audit       *audit
 	roles       roles
+	waited      []string // see Waiting
 	preserved   preserved
 	swept       bool
 	events      Events      // of Next and FirstReading
@@ -154,7 +155,7 @@ func (n *Namespace) DecideTrust(guests []config.Guest) {
 // the addresses that are to go once the routes have.
 func (n *Namespace) Apply(g Guests) (drop []fib.Address) {
 	detached := n.roles.findDetached(n.part, n.links, g.List)
-	return n.desired.apply(domain.NewStatic(n.part, g.List, domain.Links{Heard: g.Heard, Detached: detached}))
+	return n.desired.apply(domain.NewStatic(n.opened(), g.List, domain.Links{Heard: g.Heard, Detached: detached}))
 }
 
 // Preview is what a namespace would have with another configuration, or has.
