@@ -215,11 +215,17 @@ func (k *keeper) bring(o *kept, index int) (have iface, changed settings, err er
 	if gone(err) || errors.Is(err, unix.ENETDOWN) { // an event follows
 		return have, nil, nil
 	}
+	if _, known := have.settings[locked]; err == nil && !known && o.links[index][locked] == on && have.master == o.bridge {
+		err = errNoLocks
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", cmp.Or(have.name, fmt.Sprint("interface ", index)), err)
 	}
 	return have, changed, err
 }
+
+// errNoLocks is what a gateway lacks on a kernel before Linux 5.18.
+var errNoLocks = errors.New("the kernel cannot lock ports (Linux 5.18): with the MAC and the address of another guest that is here, this one is routed as that one by the gateway")
 
 // differing reads an interface, and returns which of its settings are not as they shall be.
 func (k *keeper) differing(o *kept, index int) (have iface, changed settings, err error) {

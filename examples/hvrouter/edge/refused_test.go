@@ -191,7 +191,25 @@ func TestRefused(t *testing.T) {
 		k.due[subject{overlay: "vx7", link: fakeBridge}] = ""
 		repair()
 		check("the bridge, after a notification", unix.EPERM, 5)
+		kernel.refuses = 0
+		repair()
+		check("the bridge is as it shall be", nil, 5)
+
+		// A kernel that cannot lock ports sets the others, and says nothing of this one.
+		delete(kernel.have[fakeDevice], locked)
+		wants := settings{learns: on, locked: on}
+		kernel.have[fakeDevice][learns] = off
+		k.set("vx7", plan{bridge: fakeBridge, links: map[int]settings{fakeBridge: bridgeSettings(o), fakeDevice: wants}}, nil)
+		check("a port cannot be locked", errNoLocks, 6)
+		if kernel.have[fakeDevice][learns] != on {
+			t.Error("the port does not learn")
+		}
+		repair()
+		check("ten minutes later", errNoLocks, 6)
+		kernel.have[fakeDevice][locked] = off
+		repair()
+		check("a kernel that can", nil, 6)
 		_ = k.drop("vx7", false)
-		check("the overlay is gone", nil, 5)
+		check("the overlay is gone", nil, 6)
 	})
 }
