@@ -33,6 +33,10 @@ func (w *Want) chains(chains []nftrace.ForeignChain, links []lookup.Link) (list 
 		switch {
 		case c.Drops:
 			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: "its policy drops what none of its rules accepts" + on})
+		case c.Legacy:
+			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: "its rules, if it has any, may drop or change packets: they are not looked at", Unsure: true})
+		case c.Dropping > 0:
+			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: fmt.Sprintf("rules of it, or of chains that they lead to, drop packets (%d); which ones is not evaluated", c.Dropping) + on, Unsure: true})
 		case c.Rules > 0:
 			list = append(list, api.Foreign{Kind: "chain", What: c.Text, Why: fmt.Sprintf("its %d rules may drop or change packets", c.Rules) + on, Unsure: true})
 		}

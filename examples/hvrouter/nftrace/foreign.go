@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 )
 
 // ForeignChain is a base chain of another table than ours on a hook that packets to and from guests may pass.
@@ -14,6 +15,10 @@ type ForeignChain struct {
 	Drops bool
 	// Rules is how many rules it has.
 	Rules int
+	// Dropping is how many of them, and of those of chains that they lead to, drop or reject packets.
+	Dropping int
+	// Legacy: it is a table of iptables-legacy (x_tables), whose rules are not read.
+	Legacy bool
 	// Passes says which packets pass it.
 	Passes Passes
 	// On reports whether it is for an interface, for those of which [Passes] is PassesDevice.
@@ -75,7 +80,17 @@ func ForeignChains(path, table string) (list []ForeignChain, err error) {
 			if err != nil {
 				return fmt.Errorf("chain %s: %w", c.Name, err)
 			}
-			list = append(list, ForeignChain{Text: c.text(true), Drops: c.drops(), Rules: len(rules), Passes: passes, On: c.on})
+			dropping, err := droppingRules(rules, func(chain string) ([]*nftables.Rule, error) {
+				return conn.GetRules(c.Table, &nftables.Chain{Name: chain, Table: c.Table})
+			})
+			if err != nil {
+				return fmt.Errorf("chains behind %s: %w", c.Name, err)
+			}
+			list = append(list, ForeignChain{Text: c.text(true), Drops: c.drops(), Rules: len(rules), Dropping: dropping, Passes: passes, On: c.on})
+		}
+		r.legacy()
+		for _, table := range r.Legacy {
+			list = append(list, ForeignChain{Text: "table " + table + " of iptables-legacy", Legacy: true, Passes: PassesForwarded})
 		}
 		return nil
 	})
@@ -83,4 +98,38 @@ func ForeignChains(path, table string) (list []ForeignChain, err error) {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
 	return list, nil
+}
+
+// droppingRules counts the rules that drop or reject packets, among some and those of the chains that they lead to. What is
+// looked up in a map of verdicts is not counted.
+func droppingRules(rules []*nftables.Rule, read func(chain string) ([]*nftables.Rule, error)) (n int, err error) {
+	seen := map[string]bool{}
+	for len(rules) > 0 {
+		var next []string
+		for _, r := range rules {
+			for _, e := range r.Exprs {
+				switch e := e.(type) {
+				case *expr.Reject:
+					n++
+				case *expr.Verdict:
+					switch {
+					case e.Kind == expr.VerdictDrop:
+						n++
+					case (e.Kind == expr.VerdictJump || e.Kind == expr.VerdictGoto) && !seen[e.Chain]:
+						seen[e.Chain] = true
+						next = append(next, e.Chain)
+					}
+				}
+			}
+		}
+		rules = nil
+		for _, chain := range next {
+			more, err := read(chain)
+			if err != nil {
+				return n, err
+			}
+			rules = append(rules, more...)
+		}
+	}
+	return n, nil
 }

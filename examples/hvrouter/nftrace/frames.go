@@ -8,7 +8,6 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/lookup"
-	"github.com/hyperfib/hyperfib/internal/netns"
 )
 
 // The hooks of single interfaces, of their bridges, and of ARP, by their names, in the order in which frames pass them.
@@ -74,7 +73,7 @@ func (r *Ruleset) named(before string, hooks []string, match func(BaseChain) boo
 func Frames(path, table string) func(links ...string) ([]string, error) {
 	return func(links ...string) (lines []string, err error) {
 		r := &Ruleset{Table: table}
-		if err := netns.Do(path, r.foreign); err != nil {
+		if err := whole(path, func(*nftables.Conn) error { *r = Ruleset{Table: table}; return r.foreign() }); err != nil {
 			return nil, fmt.Errorf("nftables: %w", err)
 		}
 		return slices.Concat(r.onDevices(deviceIn, links...), r.ofFamily(nftables.TableFamilyBridge, bridgeAll), r.onDevices(deviceOut, links...)), nil
