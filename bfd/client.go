@@ -343,6 +343,8 @@ func (c *Client) read(l *clientLink, snapshot chan struct{}) {
 			l.reply(m.id, d.string())
 		case frameStatus:
 			l.status(m.id, d.status())
+		case frameUnsent:
+			l.unsent(m.id, d.u64())
 		case frameEvent:
 			e := d.event()
 			if d.err() == nil {

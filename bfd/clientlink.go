@@ -122,6 +122,15 @@ func (l *clientLink) status(id uint32, s Status) {
 	}
 }
 
+// unsent completes the last status of a list.
+func (l *clientLink) unsent(id uint32, n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.calls[id]; w != nil && len(w.statuses) > 0 {
+		w.statuses[len(w.statuses)-1].Unsent = n
+	}
+}
+
 // fail ends every call that waits.
 func (l *clientLink) fail() {
 	l.stream.Close()

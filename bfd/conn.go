@@ -163,7 +163,15 @@ func (c *conn) list(id uint32) error {
 	for i := range all {
 		e.begin(frameStatus, id)
 		e.status(&all[i])
-		if e.end() == nil && len(e.b) > 1<<15 {
+		if err := e.end(); err != nil {
+			continue
+		}
+		if n := all[i].Unsent; n > 0 {
+			e.begin(frameUnsent, id)
+			e.u64(n)
+			_ = e.end()
+		}
+		if len(e.b) > 1<<15 {
 			if err := c.send(e.b); err != nil {
 				return err
 			}

@@ -49,6 +49,7 @@ type entry struct {
 	source  bfdcore.Source[*netnsSockets]  // how packets without its discriminator are told apart
 	binding bfdcore.Binding[*netnsSockets] // which packets it takes
 	queued  *txSocket                      // whose batch it is in; nil: in none
+	unsent  uint64                         // packets that found no room
 	frame   frame                          // the next packet, with its headers
 	msg     unix.Msghdr                    // prepared; points into the fields below and frame
 	iov     unix.Iovec                     // the octets of frame
@@ -181,6 +182,6 @@ func (e *entry) status(c clock) Status {
 		DesiredMinTx: e.cfgTx, RequiredMinRx: e.cfgRx, Multiplier: e.mult,
 		RemoteMinTx: e.remoteTx, RemoteMinRx: e.remoteRx, RemoteMultiplier: e.remoteMult,
 		TxInterval: e.interval, DetectTime: e.detectTime(), Since: c.wall(e.since),
-		Downs: e.downs, Sent: e.sent, Received: e.recv, Refused: e.refuse,
+		Downs: e.downs, Sent: e.sent, Received: e.recv, Refused: e.refuse, Unsent: e.unsent,
 	}
 }

@@ -223,6 +223,7 @@ func (o *owner) flushSender(t *txSocket) {
 		default:
 			t.who[i].sent--
 			if errno == unix.EAGAIN {
+				t.who[i].unsent++
 				o.bufferFull()
 			} else {
 				o.core.failing.mark(t.who[i].slot)

@@ -57,6 +57,7 @@ const (
 	frameEvent    frameType = 130 // an Event
 	frameSnapshot frameType = 131 // nothing: every session has had its event
 	frameState    frameType = 132 // a part of what a successor gets
+	frameUnsent   frameType = 133 // Unsent (8) of the status frame before it, if it is not 0
 )
 
 // Errors that cross the socket as text.

@@ -33,6 +33,7 @@ type Status struct {
 	Sent     uint64    // packets sent
 	Received uint64    // packets accepted
 	Refused  uint64    // packets that reached the session and failed its checks
+	Unsent   uint64    // packets that found no room in the send buffer of their socket, in this process; not in Sent
 
 	// Err says what the session lacks, if it cannot run for now; it is tried again.
 	Err string
@@ -43,6 +44,9 @@ func (s Status) String() string {
 	text := fmt.Sprintf("%v: %v since %v (%v; diag %d), remote %v (diag %d), discriminators %d and %d, sending every %v, detection time %v, %d downs, %d sent, %d received, %d refused",
 		s.Key, s.State, s.Since.Format("15:04:05.000000"), s.Reason, s.Diag, s.RemoteState, s.RemoteDiag, s.Discr, s.RemoteDiscr,
 		s.TxInterval, s.DetectTime, s.Downs, s.Sent, s.Received, s.Refused)
+	if s.Unsent > 0 {
+		text += fmt.Sprintf(", %d unsent", s.Unsent)
+	}
 	if s.Err != "" {
 		text += ": " + s.Err
 	}

@@ -24,6 +24,7 @@ var (
 	bgpExceeded   = describe("bgp_prefix_limit_exceeded", "Whether the peer has announced more than that.", "domain", "peer", "local", "interface", "netns", "family")
 	bfdUp         = describe("bfd_session_up", "Whether the BFD session is Up.", "peer", "local", "interface", "netns")
 	bfdDowns      = describe("bfd_downs_total", "How often the BFD session left Up.", "peer", "local", "interface", "netns")
+	bfdUnsent     = describe("bfd_packets_unsent_total", "Packets of the BFD session that found no room in the send buffer, since the start of the BFD process.", "peer", "local", "interface", "netns")
 	kernelWrites  = describe("kernel_writes_total", "Routes, rules and next hops written to the kernel.")
 	notOnLink     = describe("next_hops_not_on_link_total", "Paths that were not installed, since their next hop is on none of our links.")
 	notAnnounced  = describe("prefixes_not_announced", "Prefixes of ours that are not announced, since the kernel does not have the route.", "domain")
@@ -70,7 +71,7 @@ func metrics(b Backend) http.Handler {
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpNoListener, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, kernelWrites, notOnLink,
+	for _, d := range []*prometheus.Desc{bgpUp, bgpUps, bgpWaits, bgpNoListener, bgpRoutes, bgpStale, bgpRefused, bgpCounted, bgpMaximum, bgpExceeded, bfdUp, bfdDowns, bfdUnsent, kernelWrites, notOnLink,
 		notAnnounced, withdrawn, repairs, differences, auditRounds, auditSeconds, contended, reloads, rolledBack, reloaded, confirmBy, converged, health, foreign, present, guestsPresent, refused, silenced, malformed, dhcpDropped, evpnRoutes, evpnMoves, evpnDuplicate, evpnFrozen, dropped} {
 		ch <- d
 	}
@@ -136,6 +137,7 @@ func (m samples) bfd(list []BFD) {
 		of := []string{s.Peer.String(), s.Local.String(), s.Interface, s.NetNS}
 		m.gauge(bfdUp, truth(s.State == "Up"), of...)
 		m.counter(bfdDowns, s.Downs, of...)
+		m.counter(bfdUnsent, s.Unsent, of...)
 	}
 }
 

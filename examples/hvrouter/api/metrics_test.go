@@ -34,7 +34,7 @@ func (*busy) Sessions() (out []Session) {
 }
 
 func (*busy) BFD() ([]BFD, error) {
-	s := BFD{Interface: "up.a", Local: netip.MustParseAddr("198.51.100.101"), Peer: netip.MustParseAddr("198.51.100.126"), State: "Up", Downs: 3}
+	s := BFD{Interface: "up.a", Local: netip.MustParseAddr("198.51.100.101"), Peer: netip.MustParseAddr("198.51.100.126"), State: "Up", Downs: 3, Unsent: 4}
 	down := s
 	down.NetNS, down.State = "red", "Down"
 	return []BFD{s, down}, nil
@@ -58,6 +58,10 @@ const measured = `# HELP hvrouter_bfd_downs_total How often the BFD session left
 # TYPE hvrouter_bfd_downs_total counter
 hvrouter_bfd_downs_total{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 3
 hvrouter_bfd_downs_total{interface="up.a",local="198.51.100.101",netns="red",peer="198.51.100.126"} 3
+# HELP hvrouter_bfd_packets_unsent_total Packets of the BFD session that found no room in the send buffer, since the start of the BFD process.
+# TYPE hvrouter_bfd_packets_unsent_total counter
+hvrouter_bfd_packets_unsent_total{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 4
+hvrouter_bfd_packets_unsent_total{interface="up.a",local="198.51.100.101",netns="red",peer="198.51.100.126"} 4
 # HELP hvrouter_bfd_session_up Whether the BFD session is Up.
 # TYPE hvrouter_bfd_session_up gauge
 hvrouter_bfd_session_up{interface="up.a",local="198.51.100.101",netns="",peer="198.51.100.126"} 1
@@ -180,7 +184,7 @@ hvrouter_firewall_dropped_packets_total{kind="spoofed",netns="red"} 5
 `
 
 func TestMetrics(t *testing.T) {
-	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_session_up",
+	err := testutil.CollectAndCompare(collector{&busy{}}, strings.NewReader(measured), "hvrouter_bfd_downs_total", "hvrouter_bfd_packets_unsent_total", "hvrouter_bfd_session_up",
 		"hvrouter_dhcp_answers_dropped_total", "hvrouter_guest_messages_refused_total", "hvrouter_guest_silenced_total", "hvrouter_malformed_packets_total",
 		"hvrouter_bgp_prefix_limit", "hvrouter_bgp_prefix_limit_exceeded", "hvrouter_bgp_prefixes_counted",
 		"hvrouter_bgp_routes_refused_total", "hvrouter_bgp_session_up", "hvrouter_converged", "hvrouter_health", "hvrouter_foreign_objects", "hvrouter_guests_present", "hvrouter_kernel_writes_total",
@@ -190,8 +194,8 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	// The others are there as well.
-	if n := testutil.CollectAndCount(collector{&busy{}}); n != 80 {
-		t.Errorf("%d metrics, want 80", n)
+	if n := testutil.CollectAndCount(collector{&busy{}}); n != 82 {
+		t.Errorf("%d metrics, want 82", n)
 	}
 }
 

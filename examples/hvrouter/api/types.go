@@ -190,6 +190,9 @@ type BFD struct {
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`
 	Refused  uint64 `json:"refused"`
+	// Unsent are packets that found no room in the send buffer, as neighbours that do not resolve had
+	// filled it. They are not in Sent, and begin at 0 in each BFD process.
+	Unsent uint64 `json:"unsent"`
 	// LastDown and LastDownReason are when and why it left Up last; zero: it never did, or before the
 	// daemon started (`hvrouter show events -event bfd-down`).
 	LastDown       time.Time `json:"last-down,omitzero"`

@@ -117,7 +117,7 @@ func BFD(list []bfd.Status, netns func(path string) string, echo func(bfd.Key) b
 		}
 		out = append(out, api.BFD{LastDown: down, LastDownReason: reason.String(), NetNS: netns(s.NetNS), Local: s.Local, Peer: s.Peer, Interface: s.Interface, State: s.State.String(),
 			RemoteState: s.RemoteState.String(), Reason: s.Reason.String(), Discr: s.Discr, RemoteDiscr: s.RemoteDiscr,
-			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: echo(s.Key), Downs: s.Downs, Since: s.Since, Sent: s.Sent, Received: s.Received, Refused: s.Refused})
+			Interval: s.TxInterval.String(), Detect: s.DetectTime.String(), RemoteC: s.RemoteC, Echo: echo(s.Key), Downs: s.Downs, Since: s.Since, Sent: s.Sent, Received: s.Received, Refused: s.Refused, Unsent: s.Unsent})
 	}
 	slices.SortFunc(out, func(a, b api.BFD) int {
 		return cmp.Or(strings.Compare(a.NetNS, b.NetNS), strings.Compare(a.Interface, b.Interface), a.Peer.Compare(b.Peer))
