@@ -107,6 +107,10 @@ func overlayFlooded(t *testing.T, h *host) {
 	const his = "00:00:00:00:00:00 dev vx100 dst 172.22.2.77"
 	h.hv.Exec("bridge", strings.Fields("fdb append "+his)...)
 	h.healthIs("forwarding "+his, 1)
+	explain := h.command("explain", "ff:ff:ff:ff:ff:ff", "vni", "100", "-api", h.path("api.sock"))
+	if out, _ := explain.Output(); explain.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "to VTEP 172.22.2.77, which another program has put into the flood list") {
+		t.Errorf("explain: exit %d\n%s", explain.ProcessState.ExitCode(), out)
+	}
 	h.kill(syscall.SIGKILL)
 	h.run()
 	h.healthIs("forwarding "+his, 1)

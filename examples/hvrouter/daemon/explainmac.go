@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/hyperfib/hyperfib/bgp/evpn"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
@@ -19,7 +20,9 @@ type macInquiry struct {
 	config config.Overlay
 	place  overlay.Place
 	evpn   bool // place counts; without EVPN nothing is wanted
-	lines  []string
+	// foreign are VTEPs that other programs have put into the flood list.
+	foreign []netip.Addr
+	lines   []string
 }
 
 // ExplainMAC implements [api.Backend]. As in Explain, the kernel is asked without the loop.
@@ -50,7 +53,7 @@ func (i *macInquiry) want() *lookup.WantMAC {
 	if !i.evpn {
 		return nil
 	}
-	w := &lookup.WantMAC{VTEP: i.place.VTEP, Open: !i.place.Settled, Neighbours: i.place.Neighbors}
+	w := &lookup.WantMAC{VTEP: i.place.VTEP, Open: !i.place.Settled, Neighbours: i.place.Neighbors, Foreign: i.foreign}
 	if i.place.Settled {
 		w.Port = i.place.Port
 	}
@@ -65,6 +68,12 @@ func (r *router) macInquiries(q api.MACQuestion, peers func(*config.Config, stri
 		}
 		i := macInquiry{config: o, lines: []string{o.Name + ": without EVPN: MACs are learned from traffic, and what is not known is flooded"}}
 		if i.place, i.evpn = r.evpn.core.Place(o.Name, q.MAC); i.evpn {
+			link, _ := r.home().Links().ByName(o.Name)
+			for _, e := range r.edge.Foreign() {
+				if e.IfIndex == link.IfIndex {
+					i.foreign = append(i.foreign, e.VTEP)
+				}
+			}
 			for one, away := range r.eachStation {
 				if away != "" && one.Overlay == o.Name && one.MAC == q.MAC {
 					i.place.Routes = append(i.place.Routes, r.evpn.core.Absent(one, away)...)

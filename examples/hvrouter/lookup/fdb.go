@@ -50,6 +50,8 @@ type WantMAC struct {
 	Open bool
 	// Neighbours are the addresses that the bridge's neighbour tables should have with the MAC.
 	Neighbours []netip.Addr
+	// Foreign are VTEPs that other programs have put into the flood list.
+	Foreign []netip.Addr
 }
 
 // MACReport says where the kernel sends frames for a MAC of an overlay.
@@ -121,6 +123,7 @@ func ExplainMAC(k *Kernel, o Overlay, mac net.HardwareAddr, want *WantMAC, frame
 	if want != nil {
 		r.links()
 		r.wantedPlace()
+		r.wantedFlood()
 		r.wantedNeighbours(neighbours)
 	}
 	if frames != nil {
@@ -380,6 +383,18 @@ func (r *macReporter) wantedPlace() {
 		r.differs("the entry of %s for %v is not static: it was learned, and ages", r.o.Bridge, r.mac)
 	case w.Port == "" && at == r.o.Device && at != "":
 		r.differs("%s has %v at %s, and no VTEP announces it", r.o.Bridge, r.mac, at)
+	}
+}
+
+// wantedFlood names the VTEPs of other programs that get the frames, if these are flooded.
+func (r *macReporter) wantedFlood() {
+	if len(r.own) > 0 && !bytes.Equal(r.mac, make([]byte, 6)) || len(r.placed) > 0 || r.bridge.Index == 0 || r.device.Master != r.bridge.Index {
+		return
+	}
+	for i, a := range r.flood {
+		if slices.Contains(r.want.Foreign, a) && !slices.Contains(r.flood[:i], a) {
+			r.differs("%s floods frames for %v to VTEP %v, which another program has put into the flood list", r.o.Device, r.mac, a)
+		}
 	}
 }
 

@@ -72,6 +72,9 @@ func TestExplainMAC(t *testing.T) {
 		{"02:00:00:00:00:07", &WantMAC{Port: "vm1.x"}, "", []string{"br100 has no entry for 02:00:00:00:00:07, want one at vm1.x"}},
 		{"02:00:00:00:01:02", &WantMAC{Port: "vm1.x"}, "", []string{"the entry of br100 for 02:00:00:00:01:02 is permanent: this host takes the frames in, want it static"}},
 		{"00:00:00:00:00:00", &WantMAC{}, "", nil}, // the flood list
+		{"ff:ff:ff:ff:ff:ff", &WantMAC{Foreign: []netip.Addr{netip.MustParseAddr("172.22.2.3"), netip.MustParseAddr("172.22.2.9")}}, "are flooded to all ports of br100; vx100 floods them to 172.22.2.2, 172.22.2.3",
+			[]string{"vx100 floods frames for ff:ff:ff:ff:ff:ff to VTEP 172.22.2.3, which another program has put into the flood list"}},
+		{"02:00:00:00:00:05", &WantMAC{Foreign: []netip.Addr{netip.MustParseAddr("172.22.2.3")}}, "go to the port vm1.x of br100", nil},
 		{"02:00:00:00:01:02", nil, "are taken in by this host: it is the MAC of vm1.x", nil},
 	} {
 		mac, _ := net.ParseMAC(test.mac)
