@@ -16,7 +16,8 @@ import (
 // The inet family does not see ARP, so this is a table of its own.
 func arpTable(spec Spec) *table {
 	b := &builder{spec: spec, table: newTable(spec, nftables.TableFamilyARP)}
-	host := b.names("host", "our own interfaces, and the uplinks", append(append([]string{}, spec.Host...), spec.Uplinks...))
+	host := b.names("host", "our own interfaces besides uplinks", spec.Host)
+	uplinks := b.names("uplinks", "towards the fabrics", spec.Uplinks)
 	guests := b.names("guests", "attached", nil)
 	bound := b.set("neighbors", "the frame's and the sender's MAC, the sender's address", kinds(iifField, etherSource, arpEther, arpIP)...)
 	resolved := b.set("resolved", "guests whom the kernel must ask", kinds(iifField, arpIP)...)
@@ -35,6 +36,7 @@ func arpTable(spec Spec) *table {
 	}
 	c := chain{name: "input", hook: arpInput, priority: nftables.ChainPriorityFilter}
 	c.add(iif(host), accept())
+	c.add(iif(uplinks), hop(b.fromUplink()))
 	b.gatewayARP(&c)
 	c.drop("not-attached", notIIF(guests))
 	c.add(ethernet, among(bound, iifField, etherSource, arpEther, arpIP), accept())

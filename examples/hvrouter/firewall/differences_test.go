@@ -20,8 +20,8 @@ func TestDifferences(t *testing.T) {
 		"nothing": {&base, change(func(s *Spec) { slices.Reverse(s.Host) }), nil},
 		"none":    {&base, nil, []Difference{{Op: "delete", What: "table inet hvrouter"}, {Op: "delete", What: "table arp hvrouter"}}},
 		"first":   {nil, &base, []Difference{{Op: "add", What: "table inet hvrouter"}, {Op: "add", What: "table arp hvrouter"}}},
-		"an uplink": {&base, change(func(s *Spec) { s.Uplinks = append(s.Uplinks, "new0") }), []Difference{
-			{"replace", "set uplinks of inet hvrouter", "1 added, 0 removed"}, {"replace", "set host of arp hvrouter", "1 added, 0 removed"},
+		"an uplink": {change(func(s *Spec) { s.Uplinks = append(s.Uplinks, "new0") }), change(func(s *Spec) { s.Uplinks = append(s.Uplinks, "new0", "new1") }), []Difference{
+			{"replace", "set uplinks of inet hvrouter", "1 added, 0 removed"}, {"replace", "set uplinks of arp hvrouter", "1 added, 0 removed"},
 		}},
 		"a port": {&base, change(func(s *Spec) { s.Open = append(s.Open, Port{6, 8080}) }), []Difference{
 			{"replace", "table inet hvrouter", "as a whole, its counters begin again"}, {"replace", "chain input of inet hvrouter", ""},

@@ -186,6 +186,7 @@ func (b *builder) input() {
 		advertFlood(b.from())
 		c.add(iif(b.guests), b.icmp6(icmp6RouterSolicit, icmp6RouterAdvert, icmp6Solicit, icmp6Advert, icmp6Redirect), hop("icmpv6"))
 	}
+	b.uplinkDiscovery(&c)
 	if b.gateways != nil {
 		c.add(iif(b.gateways.bridges), hop("to_gateway"))
 	}

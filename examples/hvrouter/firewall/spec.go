@@ -39,6 +39,17 @@ type Spec struct {
 	// Uplinks are the interfaces towards the fabrics.
 	Uplinks []string
 
+	// Peers are neighbours on uplinks that may ask for us at any rate: those of sessions, for example.
+	// Others are limited as long as they are new.
+	Peers []Peer
+
+	// Room4 and Room6 are how many entries of the kernel's tables of neighbours there are for
+	// each uplink: the table's divided by [Shares]. Zero is of the default, 1,024.
+	Room4, Room6 uint32
+
+	// Local are our addresses of IPv4. What is asked of others by ARP is not limited.
+	Local []netip.Addr
+
 	// OnLink are prefixes of which the kernel resolves each address by itself: those of
 	// the uplinks' addresses, for example. What a guest sends there may make it begin to
 	// ask for some addresses a second, no more.
@@ -122,7 +133,12 @@ func (s Spec) normal() Spec {
 	s.Marks = normalMarks(s.Marks)
 	s.Gateways = normalGateways(s.Gateways)
 	s.VXLANPorts = slices.Compact(slices.Sorted(slices.Values(s.VXLANPorts)))
-	s.VTEPs = distinct(s.VTEPs)
+	s.VTEPs, s.Local = distinct(s.VTEPs), distinct(s.Local)
+	s.Peers = slices.Clone(s.Peers)
+	slices.SortFunc(s.Peers, func(a, b Peer) int {
+		return cmp.Or(strings.Compare(a.Interface, b.Interface), a.Address.Compare(b.Address))
+	})
+	s.Peers = slices.Compact(s.Peers)
 	s.OnLink = widest(s.OnLink)
 	s.Open = slices.Clone(s.Open)
 	slices.SortFunc(s.Open, func(a, b Port) int { return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port)) })

@@ -30,3 +30,19 @@ func TestNeighbours(t *testing.T) {
 		}
 	}
 }
+
+// TestNeighboursUnbounded: without the firewall the tables should be large.
+func TestNeighboursUnbounded(t *testing.T) {
+	for _, c := range []struct {
+		limit string
+		off   bool
+		warns int
+	}{{"1024", false, 0}, {"1024", true, 2}, {"16384", true, 0}, {"", true, 0}} {
+		cfg := &config.Config{}
+		cfg.Firewall.Off = c.off
+		k := &checker{View: View{Sysctl: func(string) (string, bool) { return c.limit, c.limit != "" }}}
+		if k.neighbours(cfg); len(k.found) != c.warns {
+			t.Errorf("a table of %q, firewall off %v: %v", c.limit, c.off, k.found)
+		}
+	}
+}

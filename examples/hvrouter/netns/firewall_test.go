@@ -37,6 +37,13 @@ func TestFirewall(t *testing.T) {
 	if !slices.Equal(s.OnLink, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/25"), netip.MustParsePrefix("203.0.113.96/28")}) {
 		t.Errorf("on-link: %v", s.OnLink)
 	}
+	peer := firewall.Peer{Interface: "a.public", Address: netip.MustParseAddr("198.51.100.126")}
+	if !slices.Contains(s.Peers, peer) {
+		t.Errorf("peers: %v", s.Peers)
+	}
+	if !slices.Contains(s.Local, netip.MustParseAddr("198.51.100.101")) || !slices.Contains(s.Local, s.Guests[0].Gateways[0]) {
+		t.Errorf("local: %v", s.Local)
+	}
 	b.RepairFirewall()
 	b.firewall.err = errors.New("no")
 	b.ApplyFirewall(Guests{})

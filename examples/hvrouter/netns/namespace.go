@@ -25,6 +25,7 @@ type Config struct {
 	Kernel   Kernel       // required
 	Firewall Firewall     // nil: none
 	VRFs     VRFs         // nil: none
+	Room     NeighborRoom
 }
 
 // Namespace is the state of one network namespace.
@@ -47,6 +48,7 @@ type Namespace struct {
 	roles       roles
 	waited      []string // see Waiting
 	preserved   preserved
+	room        NeighborRoom
 	swept       bool
 	events      Events      // of Next and FirstReading
 	buffer      []fib.Event // that Next fills
@@ -66,6 +68,7 @@ func New(c Config) *Namespace {
 		shield:  shield{log: log, audit: audit, firewall: c.Firewall},
 		audit:   audit,
 		roles:   roles{detached: map[int]bool{}},
+		room:    c.Room,
 		events:  c.Kernel.Watch(fib.WatchOptions{Buffer: eventBuffer})}
 }
 
@@ -185,7 +188,7 @@ func (n *Namespace) Preview(whole, part *config.Config, now []config.Guest, g Gu
 	}
 	p := Preview{Static: domain.NewStatic(part, g.List, domain.Links{Heard: g.Heard, Detached: then.findDetached(part, n.links, g.List)})}
 	if n.shield.firewall != nil && !withoutFirewall(part) {
-		s := spec(whole, part, g, n.links, then.trust.Host)
+		s := spec(whole, part, g, n.links, then.trust.Host, n.room)
 		p.Firewall = &s
 	}
 	return p
@@ -200,7 +203,7 @@ func (n *Namespace) DeleteAddresses(list []fib.Address) {
 
 // ApplyFirewall brings the firewall in line with the guests that are here.
 func (n *Namespace) ApplyFirewall(g Guests) {
-	n.shield.apply(n.whole, spec(n.whole, n.part, g, n.links, n.roles.trust.Host))
+	n.shield.apply(n.whole, spec(n.whole, n.part, g, n.links, n.roles.trust.Host, n.room))
 }
 
 // RepairFirewall applies the firewall again as it was applied last.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/config"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/firewall"
+	"github.com/hyperfib/hyperfib/examples/hvrouter/host"
 	"github.com/hyperfib/hyperfib/fib"
 )
 
@@ -41,7 +42,8 @@ func Open(log *slog.Logger, c *config.Config) (all []*Namespace, err error) {
 
 // open makes the rest of a namespace of which the file is open.
 func (n *Namespace) open(log *slog.Logger, c *config.Config, p config.Namespace) error {
-	cfg := Config{Log: log, NetNS: n.name, Path: n.path, Firewall: firewall.New(n.path)}
+	cfg := Config{Log: log, NetNS: n.name, Path: n.path, Firewall: firewall.New(n.path),
+		Room: NeighborRoom{IPv4: host.NeighbourRoom(false), IPv6: host.NeighbourRoom(true)}}
 	if p.Config.Isolation == config.IsolationVRF {
 		conn, err := openVRFs(p)
 		if err != nil {

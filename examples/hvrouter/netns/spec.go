@@ -30,7 +30,7 @@ type FoundRoute struct {
 
 // spec returns what the firewall of a namespace must do: part is what of the configuration
 // lives in it.
-func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) firewall.Spec {
+func spec(whole, part *config.Config, g Guests, l *Links, trusted []string, room NeighborRoom) firewall.Spec {
 	s := ownSpec(part, g.List)
 	s.VXLANPorts = ports(whole.Overlays) // wherever their bridges are
 	if whole.Loopback.Address.IsValid() && len(whole.Overlays) > 0 {
@@ -38,6 +38,10 @@ func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) fire
 	}
 	s.Host = append(s.Host, trusted...)
 	s.OnLink = onLink(part, l)
+	s.Peers = peers(part)
+	shares := firewall.Shares(uplinks(whole))
+	s.Room4, s.Room6 = room.IPv4/shares, room.IPv6/shares
+	s.Local = local(s.Guests, l)
 	s.Gateways = gateways(part, g.Stations)
 	for i, one := range g.List {
 		w := &s.Guests[i]
@@ -55,6 +59,75 @@ func spec(whole, part *config.Config, g Guests, l *Links, trusted []string) fire
 	}
 	slices.SortFunc(s.OnLink, netip.Prefix.Compare)
 	return s
+}
+
+// NeighborRoom is how many entries the kernel's tables of neighbours have, for all namespaces together
+// (gc_thresh3). Zero is not known: the default, 1,024.
+type NeighborRoom struct{ IPv4, IPv6 uint32 }
+
+// uplinks returns how many uplinks there are in all namespaces.
+func uplinks(whole *config.Config) int {
+	type uplink struct {
+		netns config.NetNS
+		name  string
+	}
+	all := map[uplink]bool{}
+	for _, d := range whole.Domains {
+		for _, name := range domain.Interfaces(d) {
+			all[uplink{d.NetNS, name}] = true
+		}
+	}
+	return len(all)
+}
+
+// local returns our addresses of IPv4. Those on guests' interfaces are as they will be: they come after the firewall.
+func local(guests []firewall.Guest, l *Links) (list []netip.Addr) {
+	add := func(a netip.Addr) {
+		if a.Is4() {
+			list = append(list, a)
+		}
+	}
+	served := map[int]bool{}
+	for _, g := range guests {
+		served[l.Index(g.Interface)] = true
+		for _, a := range g.Gateways {
+			add(a)
+		}
+	}
+	for index, addrs := range l.addrs {
+		for p := range addrs {
+			if !served[index] {
+				add(p.Addr())
+			}
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return slices.Compact(list)
+}
+
+// peers returns the neighbours on uplinks that sessions and probes of the configuration are with. One that is not on
+// the link never asks.
+func peers(part *config.Config) (list []firewall.Peer) {
+	add := func(name string, a config.Addr) {
+		if a.IsValid() {
+			list = append(list, firewall.Peer{Interface: name, Address: a.WithZone("")})
+		}
+	}
+	session := func(domain string, r config.Reflector) {
+		add(r.Interface, r.Peer)
+		for _, h := range r.NextHopsOf(domain) {
+			add(h.Interface, h.Probe)
+		}
+	}
+	for _, d := range part.Domains {
+		for _, r := range d.Sessions() {
+			session(d.Name, r)
+		}
+	}
+	for _, r := range part.Sessions {
+		session("", r)
+	}
+	return list
 }
 
 // gateways returns what the firewall must do for the gateways of overlays.
