@@ -24,9 +24,10 @@ import (
 type forger struct {
 	t       *testing.T
 	conn    *ndp.Conn
-	link    int     // its interface
-	mac     ndp.MAC // the host's own
-	answers bool    // it answers neighbour solicitations for all of these addresses, and has one MAC
+	link    int        // its interface
+	mac     ndp.MAC    // the host's own
+	answers bool       // it answers neighbour solicitations for all of these addresses, and has one MAC
+	target  netip.Addr // it solicits this neighbour in place of advertising, if it is valid
 	end     chan struct{}
 	done    sync.WaitGroup
 	sent    atomic.Int64 // advertisements
@@ -36,10 +37,10 @@ type forger struct {
 // forgeries begins the first of the addresses of a forger.
 var forgeries = netip.MustParsePrefix("fe80::f:0:0:0/80")
 
-// newForger has a host begin to advertise over one of its interfaces, perSecond times a second.
-func newForger(t *testing.T, ns *nstest.NS, device string, perSecond int, answers bool) *forger {
+// newForger has a host begin to advertise over one of its interfaces, perSecond times a second, or to solicit target.
+func newForger(t *testing.T, ns *nstest.NS, device string, perSecond int, answers bool, target netip.Addr) *forger {
 	t.Helper()
-	f := &forger{t: t, answers: answers, end: make(chan struct{})}
+	f := &forger{t: t, answers: answers, target: target, end: make(chan struct{})}
 	ns.Do(func() error {
 		link, err := net.InterfaceByName(device)
 		if err == nil {
@@ -68,7 +69,7 @@ func (f *forger) stop() {
 		close(f.end)
 		f.conn.Close()
 		f.done.Wait()
-		f.t.Logf("the forger sent %d advertisements, and answered %d solicitations", f.sent.Load(), f.asked.Load())
+		f.t.Logf("the forger sent %d messages, and answered %d solicitations", f.sent.Load(), f.asked.Load())
 	}
 }
 
@@ -91,11 +92,16 @@ func (f *forger) advertise(perSecond int) {
 				binary.BigEndian.PutUint32(mac[2:], uint32(n)*2246822519)
 			}
 			body, err := ndp.RouterAdvertisement{SourceLinkAddr: mac, Lifetime: 30 * time.Minute}.AppendBinary(nil)
+			to := ndp.AllNodes
+			if f.target.IsValid() {
+				to = ndp.SolicitedNode(f.target)
+				body, err = ndp.NeighborSolicitation{SourceLinkAddr: mac, Target: f.target}.AppendBinary(nil)
+			}
 			if err != nil {
 				f.t.Error(err)
 				return
 			}
-			_, _ = f.conn.Write([]ndp.Packet{{IfIndex: f.link, SrcMAC: mac, DstMAC: ndp.GroupMAC(ndp.AllNodes), Src: netip.AddrFrom16(from), Dst: ndp.AllNodes, HopLimit: 255, Body: body}})
+			_, _ = f.conn.Write([]ndp.Packet{{IfIndex: f.link, SrcMAC: mac, DstMAC: ndp.GroupMAC(to), Src: netip.AddrFrom16(from), Dst: to, HopLimit: 255, Body: body}})
 		}
 	}
 }
@@ -146,6 +152,33 @@ func (r *tor) reboot(mac, addr string) (netip.Addr, time.Time) {
 	return now, time.Now()
 }
 
+// newSharedLink makes a rack whose two routers and a third host are on one link with the hypervisor, and starts the
+// routers. The third one reaches the hypervisor alone.
+func newSharedLink(t *testing.T) (*rack, *nstest.NS) {
+	k := newRack(t, false)
+	bridge := k.share()
+	other := nstest.New(t, "forger")
+	nstest.Veth(other, "x", "", bridge, "p3", "")
+	bridge.IP("link set p3 master br0")
+	// The kernel has one table of neighbours for all namespaces: the routers, which do not defend theirs,
+	// are not to fill it. The switch keeps the flood from them.
+	for _, port := range []string{"p1", "p2", "p3"} {
+		bridge.Exec("bridge", "link", "set", "dev", port, "isolated", "on")
+	}
+	for _, r := range k.tors {
+		birdTor(r, `
+protocol radv { interface "hv" { max ra interval 5; min ra interval 3; default lifetime 0; }; }
+protocol static s4 { ipv4; route 203.0.113.3/32 blackhole; }
+protocol bgp hv {
+  local as 6501NO; neighbor range fe80::/10 external; interface "hv"; dynamic name "hv";
+  graceful restart on; bfd on;
+  ipv4 { extended next hop on; import all; export all; };
+}
+`)
+	}
+	return k, other
+}
+
 // TestUnnumberedFlood: two routers on a link that a host floods with forged router advertisements. One of them comes
 // back at another address, with its MAC and with another one, and has its session in spite of that, while the flood goes
 // on; the session with the other router stays what it is.
@@ -158,27 +191,7 @@ func TestUnnumberedFlood(t *testing.T) {
 		answers bool
 	}{{"a MAC for each address", false}, {"one MAC, whose host answers for all of its addresses", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			k := newRack(t, false)
-			bridge := k.share()
-			other := nstest.New(t, "forger")
-			nstest.Veth(other, "x", "", bridge, "p3", "")
-			bridge.IP("link set p3 master br0")
-			// The kernel has one table of neighbours for all namespaces: the routers, which do not defend theirs,
-			// are not to fill it. The switch keeps the flood from them.
-			for _, port := range []string{"p1", "p2", "p3"} {
-				bridge.Exec("bridge", "link", "set", "dev", port, "isolated", "on")
-			}
-			for _, r := range k.tors {
-				birdTor(r, `
-protocol radv { interface "hv" { max ra interval 5; min ra interval 3; default lifetime 0; }; }
-protocol static s4 { ipv4; route 203.0.113.3/32 blackhole; }
-protocol bgp hv {
-  local as 6501NO; neighbor range fe80::/10 external; interface "hv"; dynamic name "hv";
-  graceful restart on; bfd on;
-  ipv4 { extended next hop on; import all; export all; };
-}
-`)
-			}
+			k, other := newSharedLink(t)
 			k.write("hv.yaml", strings.Replace(unnumberedNeighbors, "as: external", "as: external, families: [ipv4]", 1))
 			k.run()
 			k.sessionsUp(2)
@@ -201,7 +214,7 @@ protocol bgp hv {
 				t.Fatalf("no session with %v: %+v", stays, sessions())
 			}
 			used, flooded := k.cpuTime(), time.Now()
-			f := newForger(t, other, "x", 300, c.answers)
+			f := newForger(t, other, "x", 300, c.answers, netip.Addr{})
 			defer func() {
 				if t.Failed() {
 					out, _ := k.command("show", "sessions", "-api", k.path("api.sock")).CombinedOutput()
