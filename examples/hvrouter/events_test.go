@@ -156,12 +156,13 @@ func loggedEvents(t *testing.T) map[string]*eventDoc {
 			e.attrs[a] = true
 		}
 	}
-	for name, more := range map[string][]string{"repair": {"interface", "folded"}, "converged": {"without"}} {
+	for name, more := range map[string][]string{"repair": {"interface", "folded"}, "converged": {"without"}, "neighbour-found": {"folded"}, "neighbour-given-up": {"folded"}} {
 		for _, a := range more {
 			found[name].attrs[a] = true
 		}
 	}
 	found["repair"].levels["WARN"], found["converged"].levels["INFO"] = true, true
+	found["neighbour-found"].levels["INFO"], found["neighbour-given-up"].levels["INFO"] = true, true
 	return found
 }
 

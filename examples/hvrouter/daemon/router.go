@@ -65,6 +65,7 @@ type router struct {
 // [config.Config.Namespaces].
 func newRouter(log *slog.Logger, now func() time.Time, c *config.Config, e Edge, namespaces ...*netns.Namespace) *router {
 	r := &router{evpn: evpnState{core: overlay.New()}, log: log, edge: e, namespaces: namespaces, now: now, domains: map[string]*routing{}, targets: targets{edge: e}}
+	r.finders.lines.log = log
 	r.announcements.now = func() time.Time { return r.now() }
 	r.announcements.ready = func() bool { return r.started && r.unread == (unread{}) }
 	r.adopt(c)

@@ -35,6 +35,7 @@ type finders struct {
 	// its sessions have said theirs: one that is found later would come too late for that, and
 	// routes by it would be taken out of the kernel and put back.
 	waiting bool
+	lines   foundLog
 }
 
 // finder finds the neighbours of the interfaces of one namespace.
@@ -182,25 +183,9 @@ func (r *router) findNeighbors() {
 	if c.SameFound(r.cfg) {
 		return
 	}
-	r.logFound(c)
+	r.finders.lines.changed(r.cfg, c, now)
 	r.use(c)
 	r.refresh()
-}
-
-// logFound logs who has been found, and who is gone.
-func (r *router) logFound(c *config.Config) {
-	for i, d := range c.Domains {
-		for _, f := range d.Found {
-			if !slices.Contains(r.cfg.Domains[i].Found, f) {
-				r.log.Info("neighbour found", "event", "neighbour-found", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
-			}
-		}
-		for _, f := range r.cfg.Domains[i].Found {
-			if !slices.Contains(d.Found, f) {
-				r.log.Info("neighbour given up", "event", "neighbour-given-up", "domain", d.Name, "interface", f.Interface, "peer", f.Address)
-			}
-		}
-	}
 }
 
 // openFinders opens what hears and sends advertisements, in the namespaces that need it. Which those
