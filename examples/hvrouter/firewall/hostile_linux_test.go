@@ -583,7 +583,7 @@ func TestGuestsComeAndGo(t *testing.T) {
 	l.apply(t, s)
 	send(t, l.guest, "203.0.113.254:99")
 	l.dropped(t, "guest-to-hypervisor", 1)
-	list := func() string { return l.hv.Exec("nft", "-s", "list", "ruleset") }
+	list := func() string { return unremembered(l.hv.Exec("nft", "-s", "list", "ruleset")) }
 	before := list()
 	s.Guests = spec().Guests
 	s.Guests[0].Neighbors = addrs("203.0.113.1", "203.0.113.17", "fe80::5254:33ff:fe00:7", "fe80::99")

@@ -126,7 +126,7 @@ func TestWatch(t *testing.T) {
 		l.hv.Exec("nft", "add chain inet hvrouter probe")
 		return len(changed) > 0
 	})
-	table := func() string { return l.hv.Exec("nft", "-s", "list", "table", "inet", "hvrouter") }
+	table := func() string { return unremembered(l.hv.Exec("nft", "-s", "list", "table", "inet", "hvrouter")) }
 	l.apply(t, marked())
 	want := table()
 	for _, do := range [][]string{

@@ -72,9 +72,9 @@ func (b *builder) asking(suffix string, room uint32, address field) asking {
 		room = defaultRoom / Shares(len(b.spec.Uplinks))
 	}
 	types := kinds(iifField, address)
-	share := uint32(rateShare4)
+	share, family := uint32(rateShare4), uint8(unix.AF_INET)
 	if address.kind == nftables.TypeIP6Addr {
-		share = rateShare6
+		share, family = rateShare6, unix.AF_INET6
 	}
 	a := asking{rate: uint64(max(1, room/share)), burst: max(8, room/burstShare),
 		peers:   b.set("peers"+suffix, "neighbours of the configuration on uplinks", types...),
@@ -83,6 +83,7 @@ func (b *builder) asking(suffix string, room uint32, address field) asking {
 		first:   b.rates("first"+suffix, "new neighbours on uplinks", iifField),
 		second:  b.rates("second"+suffix, "new ones that ask again", iifField),
 	}
+	a.known.seed = &seed{family, b.spec.Uplinks}
 	for _, p := range b.spec.Peers {
 		if int(8*address.kind.Bytes) == p.Address.BitLen() {
 			a.peers.add(ifname(p.Interface), p.Address.WithZone("").AsSlice())

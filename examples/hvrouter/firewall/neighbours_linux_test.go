@@ -90,6 +90,13 @@ func floodNeighbours(t *testing.T, l lab, a asker, vrf bool) {
 			t.Error("a new one that asks again is not answered")
 		}
 	}
+	// A daemon that is back writes the table as a whole: who is known stays so.
+	l.firewall = New(l.hv.Path)
+	l.apply(t, s)
+	sends(t, l.public, "eth0", seq(200, func(n uint32) []byte { return a.frame(9000 + n) })...)
+	if !answered(known) || !answered(fresh) {
+		t.Error("one that was known is not answered after a restart")
+	}
 	l.hv.IP("neigh flush dev a.public")
 	for _, to := range []string{"198.51.100.1", "2001:db8:64::ff"} {
 		if err := l.hv.Command("ping", "-c1", "-W2", to).Run(); err != nil {

@@ -19,6 +19,7 @@ import (
 type set struct {
 	*nftables.Set
 	elements []nftables.SetElement
+	seed     *seed // of what it begins with besides; nil: nothing
 }
 
 // set adds an empty set of a concatenation of types, or of a single one.

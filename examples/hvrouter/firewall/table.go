@@ -105,11 +105,15 @@ func (t *table) replace(conn *nftables.Conn) error {
 	conn.DelTable(t.Table)
 	conn.AddTable(t.Table)
 	for _, s := range t.sets {
-		first := min(len(s.elements), elementsPerMessage)
-		if err := conn.AddSet(s.Set, s.elements[:first]); err != nil {
+		elements := s.elements
+		if s.seed != nil {
+			elements = s.seed.elements(s.Size)
+		}
+		first := min(len(elements), elementsPerMessage)
+		if err := conn.AddSet(s.Set, elements[:first]); err != nil {
 			return err
 		}
-		if err := each(s.elements[first:], func(part []nftables.SetElement) error { return conn.SetAddElements(s.Set, part) }); err != nil {
+		if err := each(elements[first:], func(part []nftables.SetElement) error { return conn.SetAddElements(s.Set, part) }); err != nil {
 			return err
 		}
 	}
