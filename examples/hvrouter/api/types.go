@@ -340,6 +340,8 @@ type Drop struct {
 	NetNS   string `json:"netns,omitempty"`
 	Kind    string `json:"kind"`
 	Packets uint64 `json:"packets"`
+	// Interfaces are the uplinks that they came from, of the kind neighbour-flood.
+	Interfaces map[string]uint64 `json:"interfaces,omitempty"`
 }
 
 // Difference is one thing in which the kernel differs from what is desired.

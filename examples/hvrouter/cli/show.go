@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os/signal"
 	"slices"
 	"strings"
@@ -455,7 +456,11 @@ func evpnRows(e *api.EVPN) (heading, cells []string) {
 }
 
 func dropRows(d *api.Drop) (heading, cells []string) {
-	return []string{"NETNS", "REASON", "PACKETS"}, []string{d.NetNS, d.Kind, fmt.Sprint(d.Packets)}
+	packets := fmt.Sprint(d.Packets)
+	for _, name := range slices.Sorted(maps.Keys(d.Interfaces)) {
+		packets += fmt.Sprintf(" %s=%d", name, d.Interfaces[name])
+	}
+	return []string{"NETNS", "REASON", "PACKETS"}, []string{d.NetNS, d.Kind, packets}
 }
 
 func routeRows(r *api.Route) (heading, cells []string) {

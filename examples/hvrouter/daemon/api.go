@@ -191,8 +191,9 @@ func (d backend) Drops() (out []api.Drop) {
 		if err != nil {
 			continue
 		}
+		floods, _ := s.Flooded()
 		for kind, n := range drops {
-			out = append(out, api.Drop{NetNS: string(s.NetNS()), Kind: kind, Packets: n})
+			out = append(out, api.Drop{NetNS: string(s.NetNS()), Kind: kind, Packets: n, Interfaces: floods[kind]})
 		}
 	}
 	return out

@@ -222,6 +222,7 @@ func (p *pumps) startFirewall(t *tasks, n *netns.Namespace) {
 		})
 	}
 	t.start("connections", func(ctx context.Context) error { n.BalanceFlows(ctx); return nil })
+	t.start("floods", func(ctx context.Context) error { n.FollowFloods(ctx); return nil })
 }
 
 // repairFirewalls repairs the firewalls every now and then, should one be gone without an event.

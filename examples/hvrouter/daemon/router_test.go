@@ -208,6 +208,8 @@ func (w *fakeFirewall) Balance(ctx context.Context, _ func(netip.Addr, int)) err
 
 func (w *fakeFirewall) Watch(ctx context.Context, _ func()) error { <-ctx.Done(); return nil }
 
+func (w *fakeFirewall) Flooded() (map[string]map[string]uint64, error) { return nil, nil }
+
 func (w *fakeFirewall) Drops() (map[string]uint64, error) {
 	return map[string]uint64{"spoofed": 3}, nil
 }

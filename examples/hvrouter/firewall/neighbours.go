@@ -95,17 +95,18 @@ func (b *builder) asking(suffix string, room uint32, address field) asking {
 // limit makes the chain, and the one it goes to, that bound who asks by the interface in one field and the sender's
 // address in another. It returns the name.
 func (b *builder) limit(a asking, name string, in, address field) string {
+	flooded := b.flooded(name, in)
 	c := chain{name: name}
 	c.add(among(a.peers, in, address), accept())
 	c.add(among(a.known, in, address), refresh(a.known, in, address), accept())
 	c.add(among(a.waiting, in, address), hop(name+"_again"))
 	c.add(remember(a.waiting, in, address))
-	c.drop(neighbourFlood, overRate(a.first, a.rate, a.burst, in))
+	c.add(overRate(a.first, a.rate, a.burst, in), hop(flooded))
 	c.add(remember(a.known, in, address), accept()) // unless it is full
 	c.add(accept())
 	b.put(c)
 	again := chain{name: name + "_again"}
-	again.drop(neighbourFlood, overRate(a.second, a.rate, a.burst, in))
+	again.add(overRate(a.second, a.rate, a.burst, in), hop(flooded))
 	again.add(remember(a.known, in, address), accept())
 	again.add(accept())
 	b.put(again)

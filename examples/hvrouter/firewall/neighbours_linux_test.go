@@ -69,6 +69,9 @@ func floodNeighbours(t *testing.T, l lab, a asker, vrf bool) {
 	if n := l.drops(t, neighbourFlood); n < uint64(flood-most) {
 		t.Errorf("dropped: %d", n)
 	}
+	if all, err := l.firewall.Flooded(); err != nil || len(all[neighbourFlood]) != 1 || all[neighbourFlood]["a.public"] != l.drops(t, neighbourFlood) {
+		t.Errorf("flooded: %v %v", all, err)
+	}
 	if a.answer == nil {
 		return
 	}

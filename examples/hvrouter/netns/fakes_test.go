@@ -127,6 +127,7 @@ type fakeFirewall struct {
 	changes        []time.Duration // after which another program changes it
 	crowded        []netip.Addr
 	audits         []auditResult // in turn, then nothing
+	floods         []uint64      // in turn, then nothing
 }
 
 type auditResult struct {
@@ -145,6 +146,15 @@ func (w *fakeFirewall) Audit() ([]firewall.Difference, error) {
 
 func (w *fakeFirewall) Apply(s firewall.Spec) error { w.applied++; w.last = s; return w.err }
 func (w *fakeFirewall) End(firewall.Spec) error     { w.ended++; return w.err }
+func (w *fakeFirewall) Flooded() (map[string]map[string]uint64, error) {
+	if len(w.floods) == 0 {
+		return nil, nil
+	}
+	n := w.floods[0]
+	w.floods = w.floods[1:]
+	return map[string]map[string]uint64{"neighbour-flood": {"a.public": n}}, nil
+}
+
 func (w *fakeFirewall) Drops() (map[string]uint64, error) {
 	return map[string]uint64{"spoofed": 3}, nil
 }

@@ -106,6 +106,8 @@ type Firewall interface {
 	Audit() ([]firewall.Difference, error)
 	// Drops counts the packets that were dropped, by the reason.
 	Drops() (map[string]uint64, error)
+	// Flooded counts those of each uplink that were dropped as a part of a flood, by the reason.
+	Flooded() (map[string]map[string]uint64, error)
 }
 
 var _ Firewall = (*firewall.Firewall)(nil)

@@ -235,6 +235,18 @@ func (n *Namespace) Drops() (map[string]uint64, error) {
 	return n.shield.firewall.Drops()
 }
 
+// Flooded counts the packets of each uplink that were dropped as a part of a flood, by the reason. It may be called on any
+// goroutine.
+func (n *Namespace) Flooded() (map[string]map[string]uint64, error) {
+	if n.shield.firewall == nil {
+		return nil, nil
+	}
+	return n.shield.firewall.Flooded()
+}
+
+// FollowFloods logs when an uplink is flooded, and when it is no more, until ctx ends. It may be called on any goroutine.
+func (n *Namespace) FollowFloods(ctx context.Context) { n.shield.floods(ctx) }
+
 // OwnTable makes the routes of a table ours, if they are not yet: those of a domain that comes.
 func (n *Namespace) OwnTable(table uint32) error { return n.kernel.OwnTable(table) }
 
