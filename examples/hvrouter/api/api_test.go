@@ -55,10 +55,10 @@ func (b *backend) ExplainMAC(q MACQuestion) (MACExplanation, error) {
 	}
 	return MACExplanation{MAC: fmt.Sprintf("%x of %d", q.MAC, q.VNI), Overlays: []OverlayMAC{}}, nil
 }
-func (b *backend) Diff() []Difference         { return []Difference{} }
-func (b *backend) Put(g []config.Entry) error { b.put = append(b.put, g...); return b.fail }
-func (b *backend) Remove(string) error        { return b.fail }
-func (b *backend) Move(string, Move) error    { return b.fail }
+func (b *backend) Diff() []Difference              { return []Difference{} }
+func (b *backend) Put(g []config.Entry) error      { b.put = append(b.put, g...); return b.fail }
+func (b *backend) Remove(string) error             { return b.fail }
+func (b *backend) Move(string, Move) (Done, error) { return Done{}, b.fail }
 func (b *backend) Reload(o ReloadOptions) (Reload, error) {
 	return Reload{Changes: []Change{{Text: fmt.Sprint(o)}}}, b.fail
 }
@@ -70,11 +70,11 @@ func (b *backend) Drain(o DrainOptions) (Drain, error) {
 	}
 	return Drain{Drained: true, All: o.All}, b.fail
 }
-func (b *backend) Undrain() (Drain, error)              { return Drain{}, b.fail }
-func (b *backend) DrainStatus() Drain                   { return Drain{Drained: true} }
-func (b *backend) Routes(string, bool) ([]Route, error) { return []Route{}, b.fail }
-func (b *backend) ChangeSession(c SessionChange) error  { return b.fail }
-func (b *backend) Domains() []Domain                    { return []Domain{{Name: "public", Table: 90}} }
+func (b *backend) Undrain() (Drain, error)                     { return Drain{}, b.fail }
+func (b *backend) DrainStatus() Drain                          { return Drain{Drained: true} }
+func (b *backend) Routes(string, bool) ([]Route, error)        { return []Route{}, b.fail }
+func (b *backend) ChangeSession(c SessionChange) (Done, error) { return Done{}, b.fail }
+func (b *backend) Domains() []Domain                           { return []Domain{{Name: "public", Table: 90}} }
 func (b *backend) EVPN() []EVPN {
 	return []EVPN{{Overlay: "vx100", Type: "mac-ip", MAC: "02:00:00:00:00:0a", VTEP: netip.MustParseAddr("2001:db8::1"), State: "used"}}
 }

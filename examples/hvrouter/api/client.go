@@ -70,8 +70,14 @@ func (c *Client) Text(ctx context.Context, path string) (string, error) {
 
 // Send posts or deletes; body is JSON (or YAML, for guests), nil for none.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte) error {
-	var done struct{}
-	return c.change(ctx, method, path, body, &done)
+	_, err := c.Done(ctx, method, path, body)
+	return err
+}
+
+// Done is Send that returns what became of it, for what is done also if it cannot be written down.
+func (c *Client) Done(ctx context.Context, method, path string, body []byte) (done Done, err error) {
+	err = c.change(ctx, method, path, body, &done)
+	return done, err
 }
 
 // Reload has the daemon read its configuration again, or take the one in opt, and returns what

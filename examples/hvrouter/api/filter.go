@@ -175,18 +175,19 @@ func covers(prefix string, p netip.Prefix) bool {
 }
 
 // changeSession resets, disables or enables sessions.
-func changeSession(b Backend, r *http.Request) error {
+func changeSession(b Backend, r *http.Request) (any, error) {
 	c := SessionChange{Op: r.PathValue("op"), Peer: r.PathValue("peer"), Text: r.URL.Query().Get("text")}
 	err := switches(r, map[string]*bool{"hard": &c.Hard})
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case !slices.Contains([]string{"reset", "disable", "enable"}, c.Op):
-		return status{http.StatusNotFound, fmt.Errorf("%s: want reset, disable or enable", c.Op)}
+		return nil, status{http.StatusNotFound, fmt.Errorf("%s: want reset, disable or enable", c.Op)}
 	case len(c.Text) > maxText:
-		return bad(fmt.Errorf("text: %d octets: want at most %d", len(c.Text), maxText))
+		return nil, bad(fmt.Errorf("text: %d octets: want at most %d", len(c.Text), maxText))
 	}
-	return conflict(b.ChangeSession(c))
+	done, err := b.ChangeSession(c)
+	return done, conflict(err)
 }
 
 // maxText bounds the text to a peer (RFC 9003, Section 2).

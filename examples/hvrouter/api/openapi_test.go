@@ -83,7 +83,7 @@ var operations = []operation{
 	{pattern: "GET /v1/sessions", summary: "BGP sessions.", query: []parameter{peerFilter, {name: "domain", description: "Only sessions of this domain.", schema: stringType}, interfaceFilter}, answer: []Session{}, codes: []int{404}},
 	{pattern: "POST /v1/sessions/{peer}/{op}", summary: "Reset, disable or enable the sessions with a peer. What is disabled stays so over restarts.", root: true, query: []parameter{
 		{name: "text", description: "For the peer, and for people here (RFC 9003, Section 2): at most 255 octets.", schema: &jsonschema.Schema{Type: "string", MaxLength: jsonschema.Ptr(maxText)}},
-		{name: "hard", description: "Of a reset: neither side keeps routes.", schema: boolType}}, answer: struct{}{}, codes: []int{404, 409, 413}},
+		{name: "hard", description: "Of a reset: neither side keeps routes.", schema: boolType}}, answer: Done{}, codes: []int{404, 409, 413}},
 	{pattern: "GET /v1/bfd", summary: "BFD sessions.", query: []parameter{peerFilter, interfaceFilter}, answer: []BFD{}, codes: []int{404, 500}},
 	{pattern: "GET /v1/rib", summary: "Prefixes, and where they are known from.", query: []parameter{{name: "domain", description: "Only this domain.", schema: stringType}, prefixFilter}, answer: []RIBEntry{}, codes: []int{404}},
 	{pattern: "GET /v1/fib", summary: "Routes that are desired, or are ours in the kernel.", query: []parameter{{name: "table", description: "Only this table: its number or name, or that of its domain.", schema: stringType}, prefixFilter}, answer: []FIBRoute{}, codes: []int{404}},
@@ -94,7 +94,7 @@ var operations = []operation{
 	{pattern: "POST /v1/guests", summary: "Add guests, or replace those that came this way: all of them or none.", root: true, body: guestBody, answer: struct{}{}, codes: []int{404, 409, 413}},
 	{pattern: "PUT /v1/guests", summary: "Change guests that are there: all of them or none.", root: true, body: guestBody, answer: struct{}{}, codes: []int{404, 409, 413}},
 	{pattern: "PUT /v1/guests/{name}", summary: "Change a guest that is there.", root: true, body: oneGuestBody, answer: struct{}{}, codes: []int{404, 409, 413}},
-	{pattern: "POST /v1/guests/{name}", summary: "Change the local preference of a guest's routes, or take them back; what is left out stays as it is.", root: true, body: moveBody, answer: struct{}{}, codes: []int{404, 409, 413}},
+	{pattern: "POST /v1/guests/{name}", summary: "Change the local preference of a guest's routes, or take them back; what is left out stays as it is.", root: true, body: moveBody, answer: Done{}, codes: []int{404, 409, 413}},
 	{pattern: "DELETE /v1/guests/{name}", summary: "Remove a guest.", root: true, answer: struct{}{}, codes: []int{404, 409, 413}},
 	{pattern: "GET /v1/neighbours", summary: "Addresses on the links: of the kernel's neighbour tables, and those that guests were found to have.", query: []parameter{interfaceFilter, guestFilter}, answer: []Neighbour{}, codes: []int{404, 500}},
 	{pattern: "GET /v1/domains", summary: "Routing domains of the configuration.", answer: []Domain{}},

@@ -47,7 +47,8 @@ type Backend interface {
 	// Put adds guests, or replaces those that came this way: all of them or none.
 	Put([]config.Entry) error
 	Remove(name string) error
-	Move(name string, m Move) error
+	// Move changes where a guest is. What cannot be written down of a guest of a file is done all the same.
+	Move(name string, m Move) (Done, error)
 	// Reload reads the configuration again. An error means that nothing was changed.
 	Reload(ReloadOptions) (Reload, error)
 	// ConfirmReload makes the reload that waits for its confirmation count for good, and
@@ -63,7 +64,7 @@ type Backend interface {
 	Routes(peer string, received bool) ([]Route, error)
 	// ChangeSession resets, disables or enables the sessions with a peer. What is disabled stays
 	// so over restarts.
-	ChangeSession(SessionChange) error
+	ChangeSession(SessionChange) (Done, error)
 	// Domains returns the domains of the configuration, and the table for what the hypervisor
 	// sends itself as one.
 	Domains() []Domain
@@ -195,8 +196,8 @@ func register(b Backend, handle func(pattern string, h func(http.ResponseWriter,
 	post("PUT /v1/guests", func(r *http.Request) error { return replace(b, r) })
 	post("PUT /v1/guests/{name}", func(r *http.Request) error { return replace(b, r) })
 	post("DELETE /v1/guests/{name}", func(r *http.Request) error { return conflict(b.Remove(r.PathValue("name"))) })
-	post("POST /v1/sessions/{peer}/{op}", func(r *http.Request) error { return changeSession(b, r) }, "text", "hard")
-	post("POST /v1/guests/{name}", func(r *http.Request) error { return move(b, r) })
+	change("POST /v1/sessions/{peer}/{op}", maxBody, func(r *http.Request) (any, error) { return changeSession(b, r) }, "text", "hard")
+	change("POST /v1/guests/{name}", maxBody, func(r *http.Request) (any, error) { return move(b, r) })
 	change("POST /v1/reload", config.MaxSize, func(r *http.Request) (any, error) { return reload(b, r) }, "force", "dry-run", "confirm", "file")
 	post("POST /v1/reload/confirm", func(*http.Request) error { return conflict(b.ConfirmReload()) })
 	post("POST /v1/reload/cancel", func(*http.Request) error { return conflict(b.CancelReload()) })
@@ -353,12 +354,13 @@ func put(b Backend, r *http.Request) error {
 	return conflict(b.Put(guests))
 }
 
-func move(b Backend, r *http.Request) error {
+func move(b Backend, r *http.Request) (any, error) {
 	var m Move
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		return bad(err)
+		return nil, bad(err)
 	}
-	return conflict(b.Move(r.PathValue("name"), m))
+	done, err := b.Move(r.PathValue("name"), m)
+	return done, conflict(err)
 }

@@ -289,6 +289,15 @@ type Conflict struct {
 	Time      time.Time `json:"time"`
 }
 
+// Done is what became of a change that is made also if it cannot be written down.
+type Done struct {
+	// Volatile says why a restart of the host undoes it; "": it does not.
+	Volatile string `json:"volatile,omitempty"`
+	// Unwritten says why it could not be written down, or is not yet, and what a restart of the
+	// daemon does; "": it is.
+	Unwritten string `json:"unwritten,omitempty"`
+}
+
 // DrainOptions is how a host is drained.
 type DrainOptions struct {
 	// All withdraws what no other router announces, too: it is not reachable any more then.

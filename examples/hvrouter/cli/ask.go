@@ -49,9 +49,15 @@ func diff(in invocation) int {
 }
 
 func (in invocation) send(socket, method, path string, body []byte) int {
-	err := api.NewClient(socket).Send(context.Background(), method, path, body)
+	done, err := api.NewClient(socket).Done(context.Background(), method, path, body)
 	if err != nil {
 		return in.fail(exitFailed, err)
+	}
+	if done.Unwritten != "" {
+		return in.fail(exitBrief, fmt.Errorf("done, but not written down: %s", done.Unwritten))
+	}
+	if done.Volatile != "" {
+		fmt.Fprintln(in.stderr, done.Volatile)
 	}
 	return exitOK
 }

@@ -17,7 +17,7 @@ const (
 	exitUsage  = 2 // wrong flags or a wrong configuration: nothing was touched
 	exitBroken = 2 // check: it will not work; explain: not all of the kernel could be read, and nothing differs
 	exitUnseen = 3 // check: something could not be seen, and nothing worse was
-	exitBrief  = 4 // drain, undrain, session: done, but not written down: a restart of the daemon undoes it
+	exitBrief  = 4 // drain, undrain, session, guest move: done, but not written down: a restart of the daemon undoes it
 )
 
 // defaultConfig is where the unit file expects the configuration.
@@ -52,7 +52,7 @@ func commands() []command {
 		{"session", "reset|disable|enable PEER [-text TEXT] [-hard] [-api PATH]", "end a session, with or without its return; one that is disabled stays so over restarts until it is enabled; disable and enable exit 4 if that is done, but a disk that takes nothing has a restart of the daemon undo it", session},
 		{"explain", "ADDRESS [from GUEST|INTERFACE|vni VNI]|MAC [vni VNI] [-source ADDRESS] [-j] [-api PATH] [-config FILE]", "ask the kernel where packets go, or frames for a MAC or a guest's address in overlays, say first where that differs from what is wanted, then why; exit 0 as wanted, 1 it differs, 2 nothing differs, and not all of it could be read", explain},
 		{"diff", "[FILE] [-j] [-api PATH]", "say in what the kernel differs from what is desired; with FILE, what a reload with it would do: sessions reset and changed in place, every key that differs, guests and what they are told, rules, routes, firewall; exit 0 nothing, 1 something, 2 it could not be found out, or would be refused whatever is forced", diff},
-		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests", guests},
+		{"guest", "add [FILE]|update [FILE]|del NAME|move NAME [-local-pref N] [-down|-up]|list [-api PATH]", "attach, change, detach, move and list guests; move exits 4 if it is done, but a disk that takes nothing has a restart of the daemon undo it", guests},
 		{"top", "[-d TIME] [-api PATH]", "show sessions, BFD, kernel writes, guests and the last events on a terminal, anew each second; keys: q quits, s sorts, p pauses", top},
 		{"web", "[-listen ADDRESS:PORT|unix:PATH] [-api PATH]", "serve a page for browsers, on this host alone, that shows sessions as a picture, BFD, guests and events as they happen, and changes nothing; whoever has an account on the host can read it", servePage},
 		{"watch", "[-event PATTERN] [-recent N] [-n N] [-j] [-api PATH]", "print what happens as it happens; -j for programs", watch},

@@ -133,9 +133,12 @@ func (f *fake) Remove(name string) error {
 	f.note("remove %s", name)
 	return nil
 }
-func (f *fake) Move(name string, m api.Move) error {
+func (f *fake) Move(name string, m api.Move) (api.Done, error) {
 	f.note("move %s pref %v down %v", name, value(m.LocalPref), value(m.Down))
-	return nil
+	return map[string]api.Done{
+		"full": {Unwritten: "a restart of the daemon undoes the move: no space left on device"},
+		"tmp":  {Volatile: "a restart of the host undoes the move: /run is in memory only"},
+	}[name], nil
 }
 func (f *fake) Reload(o api.ReloadOptions) (api.Reload, error) {
 	if o.DryRun && o.Text != nil {
@@ -188,9 +191,12 @@ func (f *fake) Routes(peer string, received bool) ([]api.Route, error) {
 		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.0/24", LocalPref: 100},
 		{Domain: "public", Peer: addr(peer), Prefix: "203.0.113.9/32", LocalPref: 100, PathID: 2, Refused: "cluster loop"}}, nil
 }
-func (f *fake) ChangeSession(c api.SessionChange) error {
+func (f *fake) ChangeSession(c api.SessionChange) (done api.Done, err error) {
 	f.note("%s %s %q hard %v", c.Op, c.Peer, c.Text, c.Hard)
-	return nil
+	if c.Peer == "198.51.100.99" {
+		done.Unwritten = "a restart of the daemon has the session as it was before: no space left on device"
+	}
+	return done, nil
 }
 func (f *fake) Domains() []api.Domain {
 	return []api.Domain{{Name: "public", Table: 90, TableName: "pub"}, {Name: "private", Table: 20}}
@@ -322,6 +328,9 @@ func TestCommands(t *testing.T) {
 		{line: "guest del nobody", code: 1, want: "not found"},
 		{line: "guest move vm9 -local-pref 200", asked: "move vm9 pref 200 down as it is"},
 		{line: "guest move vm9 -down", asked: "move vm9 pref as it is down true"},
+		{line: "guest move full -down", code: 4, asked: "move full pref as it is down true", want: "done, but not written down: a restart of the daemon undoes the move: no space left"},
+		{line: "guest move tmp -down", asked: "move tmp pref as it is down true", want: "a restart of the host undoes the move: /run is in memory only"},
+		{line: "session disable 198.51.100.99", code: 4, asked: `disable 198.51.100.99 "" hard false`, want: "done, but not written down: a restart of the daemon has the session"},
 		{line: "guest move vm9 -up", asked: "move vm9 pref as it is down false"},
 		{line: "guest move vm9 -up -down", code: 2, want: "down or up, not both"},
 		{line: "guest move vm9 -local-pref 4294967296", code: 2, want: "more than 32 bits"},

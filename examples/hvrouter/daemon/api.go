@@ -169,7 +169,7 @@ func (d backend) Remove(name string) error {
 }
 
 // Move implements [api.Backend].
-func (d backend) Move(name string, m api.Move) error {
+func (d backend) Move(name string, m api.Move) (api.Done, error) {
 	return d.inventory.move(d.ctx, name, m)
 }
 

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
 	"github.com/hyperfib/hyperfib/examples/hvrouter/domain"
@@ -186,19 +183,9 @@ func (f drainFile) save(d DrainState) error {
 	return saveState(f.path, append(data, '\n'))
 }
 
-// saveState makes a file of the state directory, and that directory, outlive a failure of power.
-func saveState(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return files.Save(path, data, nil)
-}
-
 // volatile says why a drain does not outlive a restart of the host, "" if it does.
 func (f drainFile) volatile() string {
-	var st unix.Statfs_t
-	dir := filepath.Dir(f.path)
-	if unix.Statfs(dir, &st) == nil && slices.Contains([]int64{unix.TMPFS_MAGIC, unix.RAMFS_MAGIC}, int64(st.Type)) {
+	if dir := filepath.Dir(f.path); inMemory(dir) {
 		return "a restart of the host ends the drain: " + dir + " is in memory only (state-directory)"
 	}
 	return ""

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,22 +101,30 @@ func (v *inventory) rescan(ctx context.Context) (missing bool) {
 const askTime = 5 * time.Second
 
 // move moves a guest. What that says of one of a file is in the state directory when move returns,
-// or health says why it is not.
-func (v *inventory) move(ctx context.Context, name string, m api.Move) error {
+// or what it returns says why it is not, as health does.
+func (v *inventory) move(ctx context.Context, name string, m api.Move) (done api.Done, err error) {
 	v.changing.Lock()
 	defer v.changing.Unlock()
-	moved := false
-	if !v.loop.do(ctx, func() { moved = v.router.moveOfFile(name, m) }) {
-		return context.Canceled
+	moved, stands, dir := false, false, ""
+	if !v.loop.do(ctx, func() {
+		moved = v.router.moveOfFile(name, m)
+		stands = slices.ContainsFunc(v.router.guests.Moves(), func(m guest.Moved) bool { return m.Guest == name })
+		dir = v.router.cfg.StateDirectory
+	}) {
+		return done, context.Canceled
 	}
 	if !moved {
-		return v.changeAPI(ctx, moves(name, m))
+		return done, v.changeAPI(ctx, moves(name, m))
 	}
 	writing, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	v.moves.flush(writing)
+	if err := v.moves.flush(writing); err != nil {
+		done.Unwritten = "a restart of the daemon undoes the move: " + err.Error()
+	} else if stands && inMemory(dir) {
+		done.Volatile = "a restart of the host undoes the move: " + dir + " is in memory only (state-directory)"
+	}
 	v.settle(writing)
-	return nil
+	return done, nil
 }
 
 // change changes guests that came over the API, and brings everything in line. It writes the

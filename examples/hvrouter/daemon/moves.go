@@ -156,7 +156,7 @@ func (d *Daemon) openMoves(ctx context.Context, log *slog.Logger) stateWriter {
 	changed := make(chan struct{}, 1)
 	d.router.movesChanged = changed
 	return stateWriter{
-		loop: d.loop, changed: changed, asked: make(chan chan<- struct{}),
+		loop: d.loop, changed: changed, asked: make(chan chan<- error),
 		take: func() func() error {
 			list := d.router.guests.Moves()
 			return func() error {

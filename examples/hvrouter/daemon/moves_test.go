@@ -19,8 +19,8 @@ type moved struct{ *live }
 
 func (l moved) move(name string, down bool) {
 	l.t.Helper()
-	if err := l.backend.Move(name, api.Move{Down: &down}); err != nil {
-		l.t.Error(err)
+	if done, err := l.backend.Move(name, api.Move{Down: &down}); err != nil || done.Unwritten != "" {
+		l.t.Errorf("%+v, %v", done, err)
 	}
 }
 
@@ -91,8 +91,8 @@ func TestMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		pref := uint32(7)
-		if err := l.backend.Move("vm1", api.Move{LocalPref: &pref}); err != nil {
-			t.Error(err)
+		if done, err := l.backend.Move("vm1", api.Move{LocalPref: &pref}); err != nil || !strings.Contains(done.Unwritten, "a restart of the daemon undoes the move: ") {
+			t.Errorf("%+v, %v", done, err)
 		}
 		if s := l.backend.Status().MovesError; !strings.Contains(s, "a restart of the daemon undoes them") {
 			t.Errorf("status: %q", s)
@@ -140,7 +140,7 @@ func TestMoves(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		l.is("rolled back again", false, "guest move", true)
 		since := l.daemon.router.guests.Moves()[0].Since
-		if err := l.backend.Move("vm1", api.Move{LocalPref: &pref}); err != nil {
+		if _, err := l.backend.Move("vm1", api.Move{LocalPref: &pref}); err != nil {
 			t.Error(err)
 		}
 		l.move("vm1", true)

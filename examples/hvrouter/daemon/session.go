@@ -98,16 +98,16 @@ func sessionsOf(c *config.Config, word string) (keys []bgp.PeerKey, domains map[
 }
 
 // ChangeSession implements [api.Backend].
-func (d backend) ChangeSession(change api.SessionChange) error {
+func (d backend) ChangeSession(change api.SessionChange) (done api.Done, err error) {
 	d.draining.Lock()
 	defer d.draining.Unlock()
 	c := d.config()
 	if c == nil {
-		return d.ctx.Err()
+		return done, d.ctx.Err()
 	}
 	keys, _ := sessionsOf(c, change.Peer)
 	if len(keys) == 0 {
-		return fmt.Errorf("session %s: %w", change.Peer, api.ErrNotFound)
+		return done, fmt.Errorf("session %s: %w", change.Peer, api.ErrNotFound)
 	}
 	if change.Op == "reset" {
 		var errs []error
@@ -115,10 +115,10 @@ func (d backend) ChangeSession(change api.SessionChange) error {
 			errs = append(errs, d.sessions.Reset(k, change.Text, change.Hard))
 		}
 		if err := errors.Join(errs...); err != nil {
-			return err
+			return done, err
 		}
 		d.log.Info("sessions reset", "event", "session-reset", "peer", change.Peer, "text", change.Text, "hard", change.Hard)
-		return nil
+		return done, nil
 	}
 	all := d.sessions.Disabled(c)
 	before := maps.Clone(all)
@@ -139,8 +139,12 @@ func (d backend) ChangeSession(change api.SessionChange) error {
 	}
 	writing, cancel := context.WithTimeout(d.ctx, askTime)
 	defer cancel()
-	d.disabled.flush(writing)
-	return nil
+	if err := d.disabled.flush(writing); err != nil {
+		done.Unwritten = "a restart of the daemon has the session as it was before: " + err.Error()
+	} else if change.Op == "disable" && inMemory(d.stateDirectory) {
+		done.Volatile = "a restart of the host enables the session: " + d.stateDirectory + " is in memory only (state-directory)"
+	}
+	return done, nil
 }
 
 // openDisabled ends the sessions that an earlier run had disabled, and returns what writes which are. A change is made before it
@@ -150,7 +154,7 @@ func (d *Daemon) openDisabled(ctx context.Context) stateWriter {
 	d.sessions.Disable(f.load(ctx, d.log))
 	d.disabledChanged = make(chan struct{}, 1)
 	return stateWriter{
-		loop: d.loop, changed: d.disabledChanged, asked: make(chan chan<- struct{}),
+		loop: d.loop, changed: d.disabledChanged, asked: make(chan chan<- error),
 		take: func() func() error {
 			all := d.sessions.Disabled(d.router.cfg)
 			return func() error {

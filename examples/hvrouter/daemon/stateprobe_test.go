@@ -17,9 +17,12 @@ func TestDisabledUnwritten(t *testing.T) {
 		l := startLive(t, workConfig, nil)
 		time.Sleep(time.Hour)
 		peer := l.backend.Sessions()[0].Peer.String()
+		var last api.Done
 		change := func(op string) {
 			t.Helper()
-			if err := l.backend.ChangeSession(api.SessionChange{Peer: peer, Op: op}); err != nil {
+			var err error
+			last, err = l.backend.ChangeSession(api.SessionChange{Peer: peer, Op: op})
+			if err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()
@@ -33,6 +36,9 @@ func TestDisabledUnwritten(t *testing.T) {
 			t.Helper()
 			if s := l.backend.Status().DisabledError; unwritten != strings.Contains(s, "a restart of the daemon has them as they were before") {
 				t.Errorf("%s: %q", what, s)
+			}
+			if last.Unwritten != "" != unwritten && what != "written later" {
+				t.Errorf("%s: answered %+v", what, last)
 			}
 		}
 		path := newDisabledFile(l.daemon.stateDirectory).path

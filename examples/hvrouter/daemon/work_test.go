@@ -283,13 +283,14 @@ func (l *live) guests(t *testing.T) {
 		t.Error("the guest has no route")
 	}
 	pref := uint32(7)
-	if err := b.Move("vm9", api.Move{LocalPref: &pref}); err != nil {
+	if _, err := b.Move("vm9", api.Move{LocalPref: &pref}); err != nil {
 		t.Error(err)
 	}
 	if list := b.RIB("", netip.MustParsePrefix("203.0.113.9/32")); len(list) != 1 || list[0].LocalPref != 7 {
 		t.Errorf("moved: %+v", list)
 	}
-	for _, err := range []error{b.Move("nobody", api.Move{}), b.Remove("nobody")} {
+	_, err = b.Move("nobody", api.Move{})
+	for _, err := range []error{err, b.Remove("nobody")} {
 		if !errors.Is(err, api.ErrNotFound) {
 			t.Errorf("of no guest: %v", err)
 		}
