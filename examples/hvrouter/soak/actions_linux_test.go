@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hyperfib/hyperfib/examples/hvrouter/api"
+	"github.com/hyperfib/hyperfib/internal/testing/nstest"
 )
 
 // action is one thing that is done to the testbed. What it does depends on the random numbers that
@@ -326,7 +327,13 @@ func (a *actor) foreign(r *rand.Rand) error {
 func (a *actor) session(r *rand.Rand) error {
 	peer := a.networks[r.IntN(4)].addr
 	ops := [][]string{{"reset"}, {"reset", "-hard"}, {"disable"}}[r.IntN(3)]
-	if _, err := a.h.cli(append([]string{"session", ops[0], peer}, ops[1:]...)...); err != nil {
+	// BFD of the peer may have begun anew after an earlier fault: then the session is on its way up.
+	var err error
+	nstest.Promptly(10*time.Second, func() bool {
+		_, err = a.h.cli(append([]string{"session", ops[0], peer}, ops[1:]...)...)
+		return err == nil || !strings.Contains(err.Error(), "session is not established")
+	})
+	if err != nil {
 		return err
 	}
 	if ops[0] == "disable" {
